@@ -36,12 +36,12 @@ def wait(what: str, condition: Callable[[], object]) -> None:
 
 
 @contextlib.contextmanager
-def postgresql(folder: Path) -> Iterator[postgresql_server.Server]:
-    """Start a PostgreSQL server with its usual settings: every commit is synced."""
+def postgresql(folder: Path, settings: tuple[str, ...] = ()) -> Iterator[postgresql_server.Server]:
+    """Start a PostgreSQL server with its usual settings, and more: every commit is synced."""
     if postgresql_server.programs() is None:
         raise SystemExit("missing: PostgreSQL (Debian: postgresql)")
     folder.chmod(0o755)
-    server = postgresql_server.Server(folder / "postgresql")
+    server = postgresql_server.Server(folder / "postgresql", settings)
     server.make()
     server.start()
     try:

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
-from served import load, new_schema, postgresql, serving, wait
+import requests
+from served import PATIENCE, load, new_schema, postgresql, serving, wait
 
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -130,12 +130,12 @@ def writing(state: Path, journal: str | None) -> Iterator[None]:
         yield
 
 
-def asked(http: httpx.Client, path: str) -> tuple[float, float]:
+def asked(session: requests.Session, url: str) -> tuple[float, float]:
     """Return the median and the longest time of a request, in milliseconds."""
     times = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
-        http.get(path, follow_redirects=True).raise_for_status()
+        session.get(url, timeout=PATIENCE).raise_for_status()
         times.append(1000 * (time.perf_counter() - begin))
     return statistics.median(times), max(times)
 
@@ -149,17 +149,17 @@ def measured(
     seconds = fill(state, journal, moved, mixed)
     copy(state, journal, moved, count)
     found = {"begin, s, and instances/s": (seconds, moved / seconds)}
-    with serving(state, journal) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+    with serving(state, journal) as server, requests.Session() as session:
         found["start of the server, s"] = (server.seconds, server.seconds)
         for name, path in PATHS.items():
-            found[name] = asked(http, path)
+            found[name] = asked(session, server.url + path)
         for name in _PAGED:
             path = PATHS[name]
             path += f"{'&' if '?' in path else '?'}cursor={count // 2}"
-            found[f"{name}, in the middle"] = asked(http, path)
+            found[f"{name}, in the middle"] = asked(session, server.url + path)
         with writing(state, journal):
             for name in ("tasks", "page of instances"):
-                found[f"{name}, beside a writer"] = asked(http, PATHS[name])
+                found[f"{name}, beside a writer"] = asked(session, server.url + PATHS[name])
     return found
 
 

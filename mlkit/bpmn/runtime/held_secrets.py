@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,10 @@ class _Seen:
     values: dict[int, list[Any]] = field(default_factory=dict)
     texts: set[str] = field(default_factory=set)
 
+    def is_current(self, row: Row) -> bool:
+        """Return whether all events of an instance were read."""
+        return self.definition == row.definition and self.sequence == row.sequence
+
     def collect(self, marked: frozenset[str]) -> None:
         """Look at the variables that the last event has changed."""
         for number, scope in self.state.scopes.items():
@@ -54,6 +58,11 @@ class HeldSecrets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: OrderedDict[int, _Seen] = OrderedDict()
+
+    def knows(self, row: Row) -> bool:
+        """Return whether the mask of an instance needs nothing of the journal."""
+        seen = self._seen.get(row.number)
+        return seen is not None and seen.is_current(row)
 
     def mask(
         self,
@@ -79,7 +88,9 @@ class HeldSecrets:
             seen = self._seen.pop(row.number, None)
             if seen is None or seen.definition != row.definition:
                 seen = _Seen(row.definition, engine.create())
-            found = journal.follow(row, engine, seen.state, seen.sequence, recorded)
+            found: Iterable[tuple[int, AnyEvent]] = ()
+            if not seen.is_current(row):
+                found = journal.follow(row, engine, seen.state, seen.sequence, recorded)
             for number, event in found:
                 seen.texts.update(Mask.of(_find_given(event), marked).texts)
                 seen.collect(marked)

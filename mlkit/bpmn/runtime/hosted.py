@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Found, Row
+from mlkit.bpmn.journal.records import Damaged, Found, Recorded, Row
 from mlkit.bpmn.people import masking
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.held_secrets import HeldSecrets
@@ -77,18 +78,42 @@ class HostedSession(Session):
 
     def mask(self, row: Row, state: State | None = None) -> Mask:
         """Return what is hidden of an instance from everybody who asks the server."""
-        marked = self._marks(row)
-        return self.secrets.mask(self.journal, row, self.engine(row), marked)
+        return self._mask(row)
 
-    def hide(self, number: int, text: str) -> str:
-        """Return a text of a list about an instance without what its secrets hold.
+    def hide(self, texts: Sequence[tuple[int, str]]) -> list[str]:
+        """Return the texts of a list, each about an instance, without what secrets hold.
 
         Variables with the names of secrets that were open then are hidden in the index already.
+        What is not known of the instances is read together.
         """
-        try:
-            return self.mask(self.journal.get(number)).text(text)
-        except Damaged:
-            return masking.MASKED
+        rows = {each.number: each for each in self._readable({number for number, _ in texts})}
+        unread = [each for each in rows.values() if not self.secrets.knows(each)]
+        recorded = {row.number: found for row, found in self.journal.load_recorded(unread)}
+        masks: dict[int, Mask] = {}
+        for number, row in rows.items():
+            with contextlib.suppress(Damaged):
+                masks[number] = self._mask(row, recorded.get(number))
+        hidden = ((masks.get(number), text) for number, text in texts)
+        return [masking.MASKED if mask is None else mask.text(text) for mask, text in hidden]
+
+    def _readable(self, numbers: set[int]) -> list[Row]:
+        """Return the rows of instances, but for those that are damaged."""
+        with contextlib.suppress(Damaged):
+            return self.journal.rows_of(numbers)
+        found = []
+        for each in sorted(numbers):
+            with contextlib.suppress(Damaged):
+                found += self.journal.rows_of([each])
+        return found
+
+    def _mask(self, row: Row, recorded: Recorded | None = None) -> Mask:
+        """Return what is hidden of an instance.
+
+        Raises:
+            Damaged: Its row, its definition or its events cannot be read.
+        """
+        engine, marked = self.engine(row), self._marks(row)
+        return self.secrets.mask(self.journal, row, engine, marked, recorded)
 
     def hides(self, found: Row | Found, name: str) -> bool:
         """Return whether a variable of an instance is a secret; of a damaged one each is."""

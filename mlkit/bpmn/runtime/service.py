@@ -415,8 +415,8 @@ class Service:
 
     def mask(self, found: list[S]) -> list[S]:
         """Return incidents or retries of a list without what secrets hold."""
-        hide = self.session.hide
-        return [each._replace(message=hide(each.number, each.message)) for each in found]
+        texts = self.session.hide([(each.number, each.message) for each in found])
+        return [each._replace(message=text) for each, text in zip(found, texts, strict=True)]
 
     def show(self, instance: str) -> dict[str, Any]:
         """Describe an instance, with its tokens."""

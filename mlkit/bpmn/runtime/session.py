@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -159,9 +159,9 @@ class Session:
         """Return what is hidden of an instance: nothing from who can read the state folder."""
         return Mask()
 
-    def hide(self, number: int, text: str) -> str:
-        """Return a text of a list about an instance without what its secrets hold."""
-        return text
+    def hide(self, texts: Sequence[tuple[int, str]]) -> list[str]:
+        """Return the texts of a list, each about an instance, without what secrets hold."""
+        return [text for _, text in texts]
 
     def hides(self, found: Row | Found, name: str) -> bool:
         """Return whether a variable of an instance is a secret, which nobody searches for."""
