@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlkit.bandit.logs import served
-from mlkit.bandit.logs.served import Decision
+from mlkit.bandit.logs.served import BadLines, Decision
 from mlkit.errors import BadData
 from mlkit.files import replacing
 from mlkit.unpacking import STREAMED, UnpackLimits
@@ -69,11 +69,22 @@ class Compacted(NamedTuple):
     with_propensities: int
 
 
-def compact(logs: Sequence[Path], output: Path, limits: UnpackLimits = STREAMED) -> Compacted:
+def compact(
+    logs: Sequence[Path],
+    output: Path,
+    limits: UnpackLimits = STREAMED,
+    bad: BadLines | None = None,
+) -> Compacted:
     """Join logs by decision, and write them as Parquet in the order of time.
 
     Rewards of the same arm of a decision are added up. An arm without an event has no reward:
     whether that is a 0 is for the reader to say.
+
+    Args:
+        logs: The logs.
+        output: The file to write.
+        limits: How much a compressed file may unpack to.
+        bad: What becomes of lines that are wrong; None: they are refused.
 
     Raises:
         InputMissing: A log cannot be read.
@@ -82,7 +93,7 @@ def compact(logs: Sequence[Path], output: Path, limits: UnpackLimits = STREAMED)
     decisions: list[Decision] = []
     rewards: dict[tuple[str, str], float] = {}
     direct = 0
-    for line in served.read(logs, limits):
+    for line in served.read(logs, limits, bad):
         if isinstance(line, Decision):
             decisions.append(line)
         elif line.decision_id is None:
@@ -114,11 +125,26 @@ def _write(
 def _table(decisions: Iterable[Decision], rewards: dict[tuple[str, str], float]) -> pa.Table:
     rows = [_row(each, place, rewards) for each in decisions for place in range(len(each.arms))]
     table = pa.Table.from_pylist(rows, SCHEMA.set(1, pa.field("time", pa.string())))
+    return table.set_column(1, SCHEMA.field("time"), _times(table))
+
+
+def _times(table: pa.Table) -> pa.ChunkedArray:
+    kind = SCHEMA.field("time").type
     try:
-        time = table["time"].cast(SCHEMA.field("time").type)
-    except pa.ArrowInvalid as error:
-        raise BadData(f"a decision has no time: {error}") from error
-    return table.set_column(1, SCHEMA.field("time"), time)
+        return table["time"].cast(kind)
+    except pa.ArrowInvalid:
+        names = zip(table["decision_id"].to_pylist(), table["time"].to_pylist(), strict=True)
+        name, at = next((name, at) for name, at in names if not _is_time(at, kind))
+        text = f"the time is {at!r:.80}, expected ISO 8601 with a zone"
+        raise BadData(f"the decision {name:.40}: {text}") from None
+
+
+def _is_time(text: str, kind: pa.DataType) -> bool:
+    try:
+        pa.scalar(text).cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _row(decision: Decision, place: int, rewards: dict[tuple[str, str], float]) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mlkit.bandit.logs import served
-from mlkit.bandit.logs.served import Decision
+from mlkit.bandit.logs.served import BadLines, Decision
 from mlkit.errors import BadData
 from mlkit.unpacking import STREAMED, UnpackLimits
 
 _LEAST = 1e-6
 """A position that was never rewarded is looked at now and then nevertheless."""
+FEWEST_REWARDS = 10.0
+"""Below this sum of rewards at a position its probability is hardly known."""
 
 
 class Position(NamedTuple):
@@ -41,14 +43,21 @@ class Position(NamedTuple):
     error: float | None
 
 
-def estimate(logs: Sequence[Path], limits: UnpackLimits = STREAMED) -> list[Position]:
+def estimate(
+    logs: Sequence[Path], limits: UnpackLimits = STREAMED, bad: BadLines | None = None
+) -> list[Position]:
     """Estimate the examination of positions from the random decisions of logs.
+
+    Args:
+        logs: The logs.
+        limits: How much a compressed file may unpack to.
+        bad: What becomes of lines that are wrong; None: they are refused.
 
     Raises:
         InputMissing: A log cannot be read.
         BadData: A line is wrong; no decision was random, or the first position had no rewards.
     """
-    shown, rewards, squares = _counts(logs, limits)
+    shown, rewards, squares = _counts(logs, limits, bad)
     named = ", ".join(map(str, logs))
     if not shown.size:
         hint = "`mlkit bandit serve --log DIR --holdout 0.02` has a share of random rankings"
@@ -57,10 +66,11 @@ def estimate(logs: Sequence[Path], limits: UnpackLimits = STREAMED) -> list[Posi
         raise BadData(f"{named}: no rewards at the first position of random decisions")
     rate = rewards / shown
     variance = np.maximum(squares / shown - rate**2, 0) / shown
+    # Without any reward a mean is as uncertain as with one: it is not known to be 0.
+    variance = np.where(rewards > 0, variance, 1 / shown**2)
     ratio = np.clip(rate / rate[0], _LEAST, 1.0)
     # The delta method, for the ratio of two independent means.
-    relative = np.sqrt(variance / np.maximum(rate, _LEAST) ** 2 + variance[0] / rate[0] ** 2)
-    errors = [None, *(ratio * relative)[1:].tolist()]
+    errors = [None, *(np.sqrt(variance + ratio**2 * variance[0]) / rate[0])[1:].tolist()]
     rows = zip(shown.tolist(), rewards.tolist(), ratio.tolist(), errors, strict=True)
     return [Position(number, int(n), *rest) for number, (n, *rest) in enumerate(rows, 1)]
 
@@ -68,11 +78,13 @@ def estimate(logs: Sequence[Path], limits: UnpackLimits = STREAMED) -> list[Posi
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
-def _counts(logs: Sequence[Path], limits: UnpackLimits) -> tuple[Array, Array, Array]:
+def _counts(
+    logs: Sequence[Path], limits: UnpackLimits, bad: BadLines | None
+) -> tuple[Array, Array, Array]:
     """Return arms shown, sums of rewards, and of their squares, at each position."""
     decisions: dict[str, list[str]] = {}
     rewards: dict[tuple[str, str], float] = {}
-    for line in served.read(logs, limits):
+    for line in served.read(logs, limits, bad):
         if isinstance(line, Decision):
             if line.source == "uniform":
                 decisions[line.decision_id] = line.arms

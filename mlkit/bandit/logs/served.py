@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,29 @@ class Amendment(msgspec.Struct, tag="amendment", tag_field="type", gc=False):
     reward: float | None
 
 
+@dataclass
+class BadLines:
+    """What becomes of lines that are wrong, such as one that a killed server left unfinished.
+
+    Attributes:
+        skip: Count and skip them instead of raising.
+        count: How many were skipped.
+    """
+
+    skip: bool = False
+    count: int = 0
+
+    def add(self, error: BadData) -> None:
+        """Count a line, or raise its error.
+
+        Raises:
+            BadData: Lines are not skipped.
+        """
+        if not self.skip:
+            raise error
+        self.count += 1
+
+
 _decode = msgspec.json.Decoder(Decision | Feedback | Amendment).decode
 Line = Decision | Feedback
 
@@ -88,18 +112,30 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read(paths: Sequence[Path], limits: UnpackLimits = STREAMED) -> Iterator[Line]:
+def read(
+    paths: Sequence[Path], limits: UnpackLimits = STREAMED, bad: BadLines | None = None
+) -> Iterator[Line]:
     """Yield the lines of logs; a decision or an event that is repeated is left out.
+
+    Args:
+        paths: The logs.
+        limits: How much a compressed file may unpack to.
+        bad: What becomes of lines that are wrong; None: they are refused.
 
     Raises:
         InputMissing: A log cannot be read.
         BadData: A line is wrong; the message names it.
     """
     seen: set[bytes] = set()
+    bad = bad or BadLines()
     files = log_files(paths)
-    amended = _amendments([each for each in files if each.is_file()], limits)
+    amended = _amendments([each for each in files if each.is_file()], limits, bad)
     for path, number, line in _lines(files, limits):
-        found = _line(path, number, line)
+        try:
+            found = _line(path, number, line)
+        except BadData as error:
+            bad.add(error)
+            continue
         if isinstance(found, Feedback) and found.event_id in amended:
             reward = amended[found.event_id].reward
             found = None if reward is None else msgspec.structs.replace(found, reward=reward)
@@ -115,13 +151,18 @@ def _lines(files: Sequence[Path], limits: UnpackLimits) -> Iterator[tuple[Path, 
                 yield path, number, line
 
 
-def _amendments(files: Sequence[Path], limits: UnpackLimits) -> dict[str, Amendment]:
+def _amendments(files: Sequence[Path], limits: UnpackLimits, bad: BadLines) -> dict[str, Amendment]:
     """Return the last amendment of each event that has one, wherever it is in the logs."""
     last: dict[str, Amendment] = {}
     for path, number, line in _lines(files, limits):
         if b'"amendment"' not in line:
             continue
-        found = _line(path, number, line)
+        try:
+            found = _line(path, number, line)
+        except BadData:
+            if not bad.skip:
+                raise
+            continue  # it is counted with the others
         if isinstance(found, Amendment):
             earlier = last.get(found.amends)
             if earlier is None or found.at >= earlier.at:
@@ -136,10 +177,14 @@ def _line(path: Path, number: int, line: bytes) -> Line | Amendment | None:
     try:
         found: Line | Amendment = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadData(f"{place}: {error}") from error
+        raise _wrong(place, str(error)) from error
     if isinstance(found, Decision):
         _check(place, found)
     return found
+
+
+def _wrong(place: str, reason: str) -> BadData:
+    return BadData(f"{place}: {reason}", hint="--skip-bad-rows counts and skips such lines")
 
 
 def _check(place: str, decision: Decision) -> None:
@@ -149,14 +194,14 @@ def _check(place: str, decision: Decision) -> None:
     if given is not None:
         lists += [given.first, given.included, given.position]
         if not all(0 <= each <= 1 for values in lists[1:] for each in values):
-            raise BadData(f"{place}: a propensity is outside [0, 1]")
+            raise _wrong(place, "a propensity is outside [0, 1]")
     if any(len(values) != count for values in lists):
-        raise BadData(f"{place}: {count} arms, and lists of other lengths about them")
+        raise _wrong(place, f"{count} arms, and lists of other lengths about them")
     if decision.candidates is not None and not set(decision.arms) <= set(decision.candidates):
-        raise BadData(f"{place}: an arm was shown that is not a candidate")
+        raise _wrong(place, "an arm was shown that is not a candidate")
     first = decision.first
     if first is not None and len(first) != len(decision.candidates or ()):
-        raise BadData(f"{place}: {len(first)} probabilities of the candidates, which are others")
+        raise _wrong(place, f"{len(first)} probabilities of the candidates, which are others")
 
 
 def _is_new(seen: set[bytes], line: Line) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from scipy import special
 
 from mlkit.bandit.logs import served
-from mlkit.bandit.logs.served import Decision
+from mlkit.bandit.logs.served import BadLines, Decision
 from mlkit.errors import BadData
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -72,8 +72,15 @@ class _Sums:
         self.shown += shown
 
 
-def verify(logs: Sequence[Path], limits: UnpackLimits = STREAMED) -> Verified:
+def verify(
+    logs: Sequence[Path], limits: UnpackLimits = STREAMED, bad: BadLines | None = None
+) -> Verified:
     """Compare propensities with frequencies.
+
+    Args:
+        logs: The logs.
+        limits: How much a compressed file may unpack to.
+        bad: What becomes of lines that are wrong; None: they are refused.
 
     Raises:
         InputMissing: A log cannot be read.
@@ -81,7 +88,7 @@ def verify(logs: Sequence[Path], limits: UnpackLimits = STREAMED) -> Verified:
     """
     sums: dict[str, _Sums] = {}
     decisions = checked = 0
-    for line in served.read(logs, limits):
+    for line in served.read(logs, limits, bad):
         if not isinstance(line, Decision):
             continue
         decisions += 1

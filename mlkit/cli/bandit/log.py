@@ -16,6 +16,9 @@ Logs = Annotated[
     list[Path],
     typer.Argument(metavar="LOG...", help="Directories of `serve --log`, or their .jsonl files."),
 ]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Skip lines that cannot be used, and count them.")
+]
 
 
 @examples(
@@ -28,6 +31,7 @@ def compact(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .parquet file to write.")
     ],
+    skip_bad_rows: SkipBadRows = False,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
@@ -38,14 +42,18 @@ def compact(
     have no reward (--missing zero).
     """
     from mlkit.bandit.logs import compaction
+    from mlkit.bandit.logs.served import BadLines
     from mlkit.errors import UsageError
 
     if output.suffix.lower() not in (".parquet", ".pq"):
         raise UsageError(f"{output}: unknown format", hint="the name ends in .parquet")
-    found = compaction.compact(logs, output, unpack_limits(max_unpacked, max_ratio))
+    bad = BadLines(skip_bad_rows)
+    found = compaction.compact(logs, output, unpack_limits(max_unpacked, max_ratio), bad)
     if json:
-        Output.document("bandit.log.compact", 1, found._asdict() | {"output": str(output)})
+        fields = found._asdict() | {"output": str(output), "skipped": bad.count}
+        Output.document("bandit.log.compact", 1, fields)
         return
+    _note_skipped(ctx, bad.count)
     decisions, rows = counted(found.decisions, "decision"), counted(found.rows, "row")
     of(ctx).note(f"{output}: {decisions}, {rows}, {found.rewarded:,} with a reward")
     if found.orphans:
@@ -66,6 +74,7 @@ def verify(
         float,
         typer.Option(min=1e-12, max=0.5, help="p-value below which the log is rejected."),
     ] = 0.001,
+    skip_bad_rows: SkipBadRows = False,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
@@ -76,16 +85,20 @@ def verify(
     --level. Exits 1 if the log does not agree.
     """
     from mlkit.bandit.logs import verification
+    from mlkit.bandit.logs.served import BadLines
 
-    found = verification.verify(logs, unpack_limits(max_unpacked, max_ratio))
+    bad = BadLines(skip_bad_rows)
+    found = verification.verify(logs, unpack_limits(max_unpacked, max_ratio), bad)
     fits = found.p_value >= level
     if json:
         arms = [each._asdict() for each in found.arms]
         fields = {"fits": fits, "level": level, **found._asdict(), "arms": arms}
+        fields["skipped"] = bad.count
         Output.document("bandit.log.verify", 1, fields)
     else:
         from mlkit.cli.bandit import tables
 
+        _note_skipped(ctx, bad.count)
         Output.result(tables.checks(found.arms[:20]))
         verdict = "the propensities fit" if fits else "the propensities do NOT fit"
         checked = f"{found.checked:,} of {counted(found.decisions, 'decision')}"
@@ -99,7 +112,9 @@ def verify(
     "mlkit bandit log positions log/ --json",
 )
 def positions(
+    ctx: typer.Context,
     logs: Logs,
+    skip_bad_rows: SkipBadRows = False,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
@@ -110,14 +125,27 @@ def positions(
     model` for `serve`. Missing rewards count as 0.
     """
     from mlkit.bandit.logs import positions as estimates
+    from mlkit.bandit.logs.served import BadLines
 
-    found = estimates.estimate(logs, unpack_limits(max_unpacked, max_ratio))
+    bad = BadLines(skip_bad_rows)
+    found = estimates.estimate(logs, unpack_limits(max_unpacked, max_ratio), bad)
     if json:
         rows = [each._asdict() for each in found]
-        Output.document("bandit.log.positions", 1, {"positions": rows})
+        Output.document("bandit.log.positions", 1, {"positions": rows, "skipped": bad.count})
         return
     from mlkit.cli.bandit import tables
 
+    _note_skipped(ctx, bad.count)
+    few = [each for each in found if each.rewards < estimates.FEWEST_REWARDS]
+    if few:
+        named = ", ".join(f"{each.position} ({each.rewards:g})" for each in few)
+        text = f"fewer than {estimates.FEWEST_REWARDS:g} rewards at the positions {named}"
+        of(ctx).note(f"warning: {text}: their probabilities are hardly known")
     Output.result(tables.positions(found))
     model = ",".join(f"{each.examined:.4g}" for each in found)
     Output.line(f"--position-model {model}")
+
+
+def _note_skipped(ctx: typer.Context, count: int) -> None:
+    if count:
+        of(ctx).note(f"{counted(count, 'bad line')} skipped")

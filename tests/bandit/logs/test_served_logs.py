@@ -113,6 +113,53 @@ def test_lines_that_do_not_fit_are_refused(write, mlkit, change, where):
     assert where in done.stderr
 
 
+@pytest.mark.parametrize(
+    "torn", ['{"type": "decision", "at": "20', '{"type": "amendment", "a', "{}"]
+)
+def test_lines_of_a_killed_server_are_refused_or_skipped(write, mlkit, tmp_path, torn):
+    write(*(decision(n, "a", [1.0, 0.0, 0.0]) for n in range(20)), reward(0, "a", 1))
+    with (tmp_path / "log" / "day.jsonl").open("a") as file:
+        file.write(torn)
+    compact = ("bandit", "log", "compact", "log", "-o", "log.parquet")
+    for command in (compact, ("bandit", "log", "verify", "log")):
+        refused = mlkit(*command)
+        assert refused.returncode == 65
+        assert "line 22" in refused.stderr
+        assert "--skip-bad-rows" in refused.stderr
+        skipped = mlkit(*command, "--skip-bad-rows", "--json")
+        assert skipped.returncode == 0, skipped.stderr
+        found = json.loads(skipped.stdout)
+        assert (found["skipped"], found["decisions"]) == (1, 20)
+    assert "1 bad line skipped" in mlkit(*compact, "--skip-bad-rows").stderr
+
+
+def test_a_decision_without_a_time_is_named(write, mlkit):
+    write(decision(0, "a"), decision(1, "a") | {"at": "yesterday"})
+    done = mlkit("bandit", "log", "compact", "log", "-o", "log.parquet")
+    assert done.returncode == 65
+    assert "the decision d1: the time is 'yesterday'" in done.stderr
+
+
+def test_positions_without_rewards_are_hardly_known(write, mlkit):
+    lines = [decision(n, "a") | {"source": "uniform"} for n in range(30)]
+    for line in lines:
+        stated = dict.fromkeys(("first", "included", "position"), [1 / 3] * 2)
+        line |= {
+            "arms": ["a", "b"],
+            "scores": [0.0] * 2,
+            "propensities": {**stated, "slate": 1 / 6},
+        }
+    write(*lines, *(reward(n, "a", 1) for n in range(12)))
+    done = mlkit("bandit", "log", "positions", "log", "--json")
+    second = json.loads(done.stdout)["positions"][1]
+    assert second["rewards"] == 0
+    assert second["error"] == pytest.approx(1 / 12, rel=1e-6)  # that of one reward
+    assert (
+        "fewer than 10 rewards at the positions 2 (0)"
+        in mlkit("bandit", "log", "positions", "log").stderr
+    )
+
+
 def test_logs_without_propensities_or_decisions(write, mlkit):
     write(decision(0, "a") | {"propensities": None, "first": None})
     done = mlkit("bandit", "log", "verify", "log")
