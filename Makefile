@@ -1,6 +1,8 @@
 # make demo   build, install and run the main job of every workload on the bundled examples
 # make test   run the test suite (about 7 minutes on 2 cores)
 # make test-all   the same and the tests marked slow
+# make test-slow   the tests marked slow, without those marked nightly
+# make test-nightly   the tests marked nightly: what the others test, with more seeds, kills and sizes
 # make test-stacks   slim whole stacks, and ask them for what was not probed
 # make test-keycloak   log in at a real Keycloak, in a real browser
 # make test-sanitize   the native code under sanitizers
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test test-all test-slow test-stacks test-keycloak test-sanitize dev check docs lock reference \
+.PHONY: demo test test-all test-slow test-nightly test-stacks test-keycloak test-sanitize dev check docs lock reference \
   system-packages clean
 
 demo: $(VENV)/.installed
@@ -30,8 +32,11 @@ test: $(VENV)/.installed-test system-packages
 # the whole engine, or measure, run alone.
 test-slow: $(VENV)/.installed-test system-packages
 	bash .ci/with-engine bash -c '\
-	  $(PYTEST) -m "slow and not alone" --numprocesses 2 --dist worksteal && \
-	  $(PYTEST) -m "slow and alone"'
+	  $(PYTEST) -m "slow and not alone and not nightly" --numprocesses 2 --dist worksteal && \
+	  $(PYTEST) -m "slow and alone and not nightly"'
+
+test-nightly: $(VENV)/.installed-test system-packages
+	bash .ci/with-engine $(PYTEST) -m nightly
 
 # Whole stacks are slimmed and asked for what was not probed: needs a Docker Engine, and minutes.
 test-stacks: $(VENV)/.installed-test system-packages
@@ -56,7 +61,8 @@ NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
   tests/bandit/test_propensities.py \
   tests/image/command/test_launch.py tests/image/command/test_script.py \
   tests/image/command/test_health.py tests/image/run/test_tools.py
-FUZZED := 300000
+# Inputs of each of two seeds, one a core.
+FUZZED := 150000
 SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
 test-sanitize: $(VENV)/.installed-test
@@ -67,8 +73,8 @@ test-sanitize: $(VENV)/.installed-test
 	rm -rf $(SANITIZED)/package && mkdir -p $(SANITIZED)/package && cp -r mlkit $(SANITIZED)/package/
 	$(BIN)/cmake --install $(SANITIZED)/cmake --prefix $(SANITIZED)/package >/dev/null
 	$(SANITIZED_RUN) $(BIN)/python -c 'import mlkit.bandit._beta_sampler as m; assert "sanitized" in m.__file__'
-	$(SANITIZED)/cmake/cpp/fuzz_parsers $(FUZZED)
-	$(SANITIZED_RUN) $(PYTEST) -q -m "not slow" -p no:cacheprovider $(NATIVE_TESTS)
+	printf '%s\n' 1 2 | xargs -P 2 -n 1 $(SANITIZED)/cmake/cpp/fuzz_parsers $(FUZZED)
+	$(SANITIZED_RUN) $(PYTEST) -q -m "not slow" -p no:cacheprovider -n 2 --dist loadfile $(NATIVE_TESTS)
 
 dev: $(BIN)/python constraints/dev.txt
 	$(INSTALL) constraints/dev.txt
@@ -93,7 +99,8 @@ system-packages:
 	@bash .ci/system-packages system-packages.txt
 
 # Dependencies are those that were tested, to the byte: pip verifies the hashes in constraints/.
-INSTALL := $(BIN)/pip install --quiet --require-hashes --requirement
+# A module is compiled when it is first imported: most of theirs never are.
+INSTALL := $(BIN)/pip install --quiet --no-compile --require-hashes --requirement
 PACKAGE := $(BIN)/pip install --quiet --no-deps --no-build-isolation .
 
 $(BIN)/python:

@@ -45,6 +45,14 @@ hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mlkit")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take what is nightly for slow, before options select by marks."""
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """With MLKIT_REQUIRE_ALL=1, fail what skips: there, no component may be missing."""

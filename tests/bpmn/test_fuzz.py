@@ -165,7 +165,8 @@ def check(content: bytes, folder: Path) -> None:
 
 
 few = settings(max_examples=150, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=2500, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=800, suppress_health_check=list(HealthCheck))
+very_many = settings(max_examples=2500, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("source", range(len(SOURCES)))
@@ -197,4 +198,18 @@ def test_many_mutated_trees(tmp_path_factory, content):
 @many
 @given(content=damaged())
 def test_many_mutated_bytes(tmp_path_factory, content):
+    check(content, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.nightly
+@very_many
+@given(content=documents())
+def test_very_many_mutated_trees(tmp_path_factory, content):
+    check(content, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.nightly
+@very_many
+@given(content=damaged())
+def test_very_many_mutated_bytes(tmp_path_factory, content):
     check(content, tmp_path_factory.getbasetemp())

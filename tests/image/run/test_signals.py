@@ -66,7 +66,7 @@ def as_in_a_terminal():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("containers", [1, 4, 9])
+@pytest.mark.parametrize("containers", [1, pytest.param(4, marks=pytest.mark.nightly), 9])
 def test_a_signal_leaves_nothing_behind(client, prefork, tmp_path, number, containers):
     before, began = left(client), time.time()
     temporary = tmp_path / "tmp"

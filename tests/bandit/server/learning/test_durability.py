@@ -158,9 +158,10 @@ def all_are_duplicates(server, events):
     [
         ["writer", "worker", "writer", "all"],
         ["supervisor", "worker", "supervisor"],
-        pytest.param(["writer", "worker", "supervisor", "all"] * 12, marks=pytest.mark.slow),
+        pytest.param(["writer", "worker", "supervisor", "all"] * 4, marks=pytest.mark.slow),
+        pytest.param(["writer", "worker", "supervisor", "all"] * 12, marks=pytest.mark.nightly),
     ],
-    ids=["writer and all", "supervisor", "many"],
+    ids=["writer and all", "supervisor", "many", "very many"],
 )
 def test_acknowledged_feedback_counts_once_whatever_is_killed(start, kills):
     server, before, events = survive(start, kills, seed=len(kills))
