@@ -8,7 +8,9 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pytest
 
@@ -96,14 +98,38 @@ IMPURE_MODULES = {
 IMPURE_CALLS = (".now", ".today", ".utcnow", ".default_rng", ".random.seed")
 
 
-def imports(source: str) -> Iterator[str]:
-    """Yield the modules that a source imports, at any depth."""
+class Contents(NamedTuple):
+    """What the rules ask of a source."""
+
+    imports: list[str]
+    """The modules that it imports, at any depth, and what it imports from them."""
+    calls: list[ast.expr]
+    """What it calls."""
+    defaults: list[tuple[str, object]]
+    """The parameters and fields whose default is written as a number or text."""
+
+
+@cache
+def read(source: str) -> Contents:
+    """Return what a source holds; it is parsed once for all rules."""
+    found = Contents([], [], [])
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.Call):
+            found.calls.append(node.func)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found.imports.extend(imported(node))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.defaults.extend(defaults(node))
+    return found
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """Yield the modules that a statement imports, and what it imports from them."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    else:
+        yield "." * node.level + (node.module or "")
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def layer(path: PurePosixPath) -> str:
@@ -121,7 +147,8 @@ def is_below(path: PurePosixPath, place: str) -> bool:
 
 def violations(path: PurePosixPath, source: str) -> list[str]:
     """Return the rules that a file below mlkit/ breaks by what it imports."""
-    return [broken for name in imports(source) for rule in RULES if (broken := rule(path, name))]
+    names = read(source).imports
+    return [broken for name in names for rule in RULES if (broken := rule(path, name))]
 
 
 def breaks_direction(path: PurePosixPath, name: str) -> str | None:
@@ -188,8 +215,7 @@ def impure_calls(path: PurePosixPath, source: str) -> list[str]:
     """Return the calls of a pure file that read a clock, a file or a seed of their own."""
     if not any(is_below(path, room) for room in PURE):
         return []
-    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    named = (ast.unparse(call) for call in calls)
+    named = (ast.unparse(call) for call in read(source).calls)
     return [each for each in named if each == "open" or each.endswith(IMPURE_CALLS)]
 
 
@@ -263,32 +289,32 @@ def test_only_the_command_line_prints_or_exits():
 
 def talking(source: str) -> set[str]:
     """Return the calls by which a source prints, reads a terminal or exits."""
-    calls = {
-        ast.unparse(node.func)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
-    }
-    return calls & {"print", "exit", "quit", "input", "sys.exit"}
+    calls = read(source).calls
+    plain = {each.id for each in calls if isinstance(each, ast.Name)}
+    exits = [each for each in calls if isinstance(each, ast.Attribute) and each.attr == "exit"]
+    dotted = {ast.unparse(each) for each in exits}
+    return plain & {"print", "exit", "quit", "input"} | dotted & {"sys.exit"}
 
 
 # These mean nothing, or the same everywhere.
 NEUTRAL = {None, "", "auto", "text", -1, 0, 1, 2}
 
 
-def defaults(source: str) -> Iterator[tuple[str, object]]:
-    """Yield the parameters and fields of a source whose default is written as a number or text."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            given = [*node.args.posonlyargs, *node.args.args]
-            pairs = [
-                *zip(given[::-1], node.args.defaults[::-1], strict=False),
-                *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
-            ]
-            yield from ((name.arg, written(value)) for name, value in pairs)
-        elif isinstance(node, ast.ClassDef):
-            for field in node.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    yield field.target.id, written(field.value)
+def defaults(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,
+) -> Iterator[tuple[str, object]]:
+    """Yield the parameters or fields whose default is written as a number or text."""
+    if isinstance(node, ast.ClassDef):
+        for field in node.body:
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                yield field.target.id, written(field.value)
+        return
+    given = [*node.args.posonlyargs, *node.args.args]
+    pairs = [
+        *zip(given[::-1], node.args.defaults[::-1], strict=False),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    yield from ((name.arg, written(value)) for name, value in pairs)
 
 
 def written(value: ast.expr | None) -> object:
@@ -304,7 +330,7 @@ def stated_twice(sources: dict[PurePosixPath, str]) -> dict[tuple[str, object], 
     """Return the defaults of options that another file of the same workload, or core, has too."""
     found: dict[tuple[str, object], set[str]] = {}
     for path, source in sources.items():
-        for name, value in defaults(source):
+        for name, value in read(source).defaults:
             if value not in NEUTRAL:
                 found.setdefault((name, value), set()).add(str(path))
     return {
