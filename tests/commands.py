@@ -24,9 +24,9 @@ AT_IMPORT = ("PYTHON", "LD_", "OPENBLAS_", "OMP_", "MALLOC_", "FORCE_COLOR", "PY
              "GITHUB_ACTIONS", "TERMINAL_WIDTH", "MLKIT_SIMD", "LANG", "LC_", "TZ")  # fmt: skip
 STREAMS = ("stdin", "stdout", "stderr")
 # What commands import when they need it. Nothing here starts a thread when it is imported.
-LIBRARIES = ["numpy", "scipy.stats", "scipy.special", "scipy.linalg", "pandas", "pyarrow.csv",
-             "pyarrow.parquet", "lxml.etree", "rich.table", "rich.progress", "uvicorn",
-             "starlette.applications"]  # fmt: skip
+LIBRARIES = ["typer._adapters", "numpy", "scipy.stats", "scipy.special", "scipy.linalg", "pandas",
+             "pyarrow.csv", "pyarrow.pandas_compat", "pyarrow.parquet", "lxml.etree", "rich.table",
+             "rich.progress", "uvicorn", "starlette.applications"]  # fmt: skip
 _ENVIRONMENT = dict(os.environ)
 _SERVER = multiprocessing.get_context("forkserver")
 
