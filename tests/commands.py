@@ -1,39 +1,100 @@
-"""Runs of `mlkit`: each a process of its own, forked where the imports have been made before.
-
-Most of what a command costs is imports. The standard library's fork server makes them once for a
-process of pytest.
-"""
+"""Runs of `mlkit`: each a process of its own, forked where the imports have been made before."""
 
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import pkgutil
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from functools import cache
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import mlkit
 
-# Read when something is imported: where a command's differ, it gets a new interpreter.
-AT_IMPORT = ("PYTHON", "LD_", "OPENBLAS_", "OMP_", "MALLOC_", "FORCE_COLOR", "PY_COLORS",
-             "GITHUB_ACTIONS", "TERMINAL_WIDTH", "MLKIT_SIMD", "LANG", "LC_", "TZ")  # fmt: skip
-STREAMS = ("stdin", "stdout", "stderr")
 # What commands import when they need it. Nothing here starts a thread when it is imported.
 LIBRARIES = ["typer._adapters", "numpy", "scipy.stats", "scipy.special", "scipy.linalg", "pandas",
              "pyarrow.csv", "pyarrow.pandas_compat", "pyarrow.parquet", "lxml.etree", "rich.table",
              "rich.progress", "uvicorn", "starlette.applications"]  # fmt: skip
+HERE = Path(__file__).parent
+PATIENCE = 300.0
+# What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
+# project's root, which lacks the extensions.
+os.environ["PYTHONSAFEPATH"] = "1"
 _ENVIRONMENT = dict(os.environ)
-_SERVER = multiprocessing.get_context("forkserver")
 
 
-def _own_modules() -> list[str]:
-    found = pkgutil.walk_packages(mlkit.__path__, "mlkit.", onerror=lambda name: None)
-    return [each.name for each in found if not each.name.endswith("__main__")]
+class Mlkit(subprocess.Popen[Any]):
+    """`mlkit`, started as `subprocess.Popen` does, but forked by the server of `fork_server.py`.
+
+    It has a process id, which signals reach; how it ended is told by the server.
+
+    Args:
+        arguments: The command's words.
+        options: The standard streams, cwd, env, start_new_session, and how text is read.
+    """
+
+    _connection: socket.socket | None = None
+
+    def __init__(self, *arguments: object, **options: Any) -> None:
+        super().__init__([sys.executable, "-m", "mlkit", *map(str, arguments)], **options)
+
+    def _execute_child(self, args: Any, executable: Any, *rest: Any) -> None:
+        cwd, env, pipes, is_session = rest[3], rest[4], rest[8:14], rest[19]
+        given, _, _, out, _, err = pipes
+        streams = [own if each < 0 else each for own, each in enumerate((given, out, err))]
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(server_address())
+        body = _request(args[3:], str(cwd or Path.cwd()), env or dict(os.environ), is_session)
+        socket.send_fds(self._connection, [len(body).to_bytes(4, "big")], streams)
+        self._connection.sendall(body)
+        self.pid = self._receive()
+        if self.pid:
+            self._child_created = True
+            self._close_pipe_fds(*pipes)
+        else:  # its environment needs an interpreter of its own
+            self._connection.close()
+            self._connection = None
+            super()._execute_child(args, executable, *rest)
+
+    def _receive(self) -> int:
+        assert self._connection is not None
+        number = self._connection.recv(4, socket.MSG_WAITALL)
+        if len(number) < 4:
+            raise RuntimeError("the server that forks commands has ended")
+        return int.from_bytes(number, "big", signed=True)
+
+    def _internal_poll(self, *rest: Any, **options: Any) -> int | None:
+        if self._connection is None:
+            return super()._internal_poll(*rest, **options)
+        with self._waitpid_lock:
+            if self.returncode is None and wait([self._connection], 0):
+                self.returncode = self._receive()
+                self._connection.close()
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._connection is None:
+            return super()._wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        while self._internal_poll() is None:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            wait([self._connection], left)
+        return self.returncode
+
+
+def _request(words: list[str], folder: str, variables: dict[str, str], is_session: bool) -> bytes:
+    parts = [folder, str(int(is_session)), str(len(words)), *words]
+    parts += [f"{name}={value}" for name, value in variables.items()]
+    return b"\0".join(map(os.fsencode, parts))
 
 
 def run_mlkit(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -43,64 +104,59 @@ def run_mlkit(*arguments: object, **options: Any) -> subprocess.CompletedProcess
         arguments: The command's words.
         options: Those of `subprocess.run`.
     """
-    words = [str(each) for each in arguments]
-    simple = options.keys() <= {"cwd", "env", "input", "timeout", "check"}
-    if simple and _at_import(options.get("env") or os.environ) == _at_import(_ENVIRONMENT):
-        return _fork(words, options)
     usual = {"capture_output": True, "text": True, "check": False}
-    return subprocess.run([sys.executable, "-m", "mlkit", *words], **(usual | options))
-
-
-def _at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(AT_IMPORT)}
-
-
-def _fork(words: list[str], options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    timeout = options.get("timeout")
-    with tempfile.TemporaryDirectory(prefix="mlkit-streams-") as folder:
-        given, out, err = streams = [Path(folder) / name for name in STREAMS]
-        for each in streams:
-            each.touch()
-        given.write_text(options.get("input") or "", "utf-8")
-        place = str(options.get("cwd") or Path.cwd())
-        environment = dict(options.get("env") or os.environ)
-        process = _SERVER.Process(target=_become, args=(words, streams, place, environment))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+    if not options.keys() <= {"cwd", "env", "input", "timeout", "check"}:
+        command = [sys.executable, "-m", "mlkit", *map(str, arguments)]
+        return subprocess.run(command, **(usual | options))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    place = {name: options.get(name) for name in ("cwd", "env")}
+    with Mlkit(*arguments, **pipes, **place, encoding="utf-8") as process:
+        try:
+            out, err = process.communicate(options.get("input"), options.get("timeout"))
+        except BaseException:
             process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(words, timeout or 0.0)
-        done = subprocess.CompletedProcess(
-            ["mlkit", *words], process.exitcode, out.read_text("utf-8"), err.read_text("utf-8")
-        )
+            raise
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
     if options.get("check"):
         done.check_returncode()
     return done
 
 
-def _become(
-    words: list[str], streams: list[Path], folder: str, environment: Mapping[str, str]
-) -> None:
-    """Do in a forked child what `python -m mlkit` does."""
-    import mlkit.cli.main as command
+@cache
+def server_address() -> str:
+    """Return the socket of the server that forks commands for this process, and start it."""
+    folder = Path(tempfile.mkdtemp(prefix="mlkit-commands-"))
+    address = str(folder / "socket")
+    found = pkgutil.walk_packages(mlkit.__path__, "mlkit.", onerror=lambda name: None)
+    own = [each.name for each in found if not each.name.endswith("__main__")]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        number = listener.fileno()
+        server = subprocess.Popen(
+            [sys.executable, HERE / "fork_server.py", str(number), *own, *LIBRARIES],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_ENVIRONMENT,
+            start_new_session=True, pass_fds=[number],
+        )  # fmt: skip
 
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    for number, (name, path) in enumerate(zip(STREAMS, streams, strict=True)):
-        opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_APPEND)
-        os.dup2(opened, number)
-        os.close(opened)
-        errors = "backslashreplace" if name == "stderr" else "strict"
-        made = open(number, "r" if number == 0 else "w", errors=errors, closefd=False)  # noqa: SIM115
-        setattr(sys, name, made)
-        setattr(sys, f"__{name}__", made)
-    sys.argv = [str(Path(mlkit.__path__[0]) / "__main__.py"), *words]
-    try:
-        command.main()
-    finally:
-        atexit._run_exitfuncs()  # children of a fork server end without
+    def end() -> None:
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait(PATIENCE)
+        shutil.rmtree(folder)
+
+    atexit.register(end)
+    return address
 
 
-_SERVER.set_forkserver_preload(["__main__", *_own_modules(), *LIBRARIES])
+@cache
+def program_folder() -> Path:
+    """Return a folder for the PATH of shells: its `mlkit` asks the server for a command."""
+    folder = Path(server_address()).parent / "bin"
+    folder.mkdir()
+    program = folder / "mlkit"
+    program.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -IS {HERE}/shell_command.py {server_address()} "$@"\n'
+    )
+    program.chmod(0o755)
+    return folder

@@ -21,10 +21,6 @@ import pytest
 import requests
 from commands import run_mlkit
 
-# What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
-# project's root, which lacks the extensions.
-os.environ["PYTHONSAFEPATH"] = "1"
-
 # Shells start background jobs, and so all that these start, with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

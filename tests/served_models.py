@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+
+from commands import run_mlkit
 
 from mlkit.bandit.models import file
 from mlkit.bandit.models.features import FeatureSchema
@@ -27,9 +27,7 @@ def model_file(directory, text, contexts=(), arms=()):
 
 def exported(server):
     path = server.directory / "out.parquet"
-    command = [sys.executable, "-m", "mlkit", "bandit", "export"]
-    state = ["--state", str(server.state), "-o", str(path)]
-    subprocess.run([*command, *state], check=True, capture_output=True)
+    run_mlkit("bandit", "export", "--state", server.state, "-o", path, check=True)
     return path
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import program_folder
 
 from mlkit.cli.reference import reference
 
@@ -29,7 +30,8 @@ def commands(block: str) -> str:
 def test_the_examples_of_a_page_run_in_order(page, tmp_path):
     """Run a page's examples from top to bottom in a directory that holds only `examples/`."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    folders = [str(program_folder()), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = {**os.environ, "PATH": ":".join(folders)}
     for language, block in BLOCK.findall(page.read_text()):
         script = ["bash", "-euo", "pipefail", "-c", commands(block)]
         command = script if language == "console" else [sys.executable, "-c", block]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pytest
+from commands import Mlkit
 
 POSTERIORS = """\
 context,arm,a,b,pulls
@@ -45,10 +46,13 @@ class Server:
         if not self.posteriors.exists():
             self.posteriors.write_text(POSTERIORS, encoding="utf-8")
         self.state = directory / "state"
-        arguments = [str(self.posteriors), "--state", str(self.state), "--port", "0"]
-        command = [sys.executable, "-m", "mlkit", "bandit", "serve", *arguments, *options]
-        self.process = subprocess.Popen(
-            [*prefix, *command], stderr=subprocess.PIPE, text=True, cwd=directory
+        words = ["bandit", "serve", str(self.posteriors), "--state", str(self.state)]
+        words += ["--port", "0", *options]
+        given: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "cwd": directory}
+        self.process: subprocess.Popen[str] = (
+            subprocess.Popen([*prefix, sys.executable, "-m", "mlkit", *words], **given)
+            if prefix
+            else Mlkit(*words, **given)
         )
         self.lines: list[str] = []
         self.port = 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from commands import run_mlkit
+from commands import Mlkit, run_mlkit
 
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.journal import open_journal
@@ -65,8 +64,8 @@ class Victim:
         begun = self.look()[0] is not None
         command = ["resume"] if begun else ["run", str(self.path)]
         options = [*self.back_end.options(self.state), "--lease", "2"]
-        command = [sys.executable, "-m", "mlkit", "bpmn", *command, *options]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return Mlkit("bpmn", *command, *options, **silent)
 
     def look(self) -> tuple[Row | None, list[tuple[str, str]]]:
         """Return the instance, and the tasks that the journal says are completed."""
@@ -167,8 +166,8 @@ time.sleep(60)
 </script></scriptTask>"""
     path = tmp_path / "p.bpmn"
     path.write_text(diagram(body, "s>w w>e"))
-    command = [sys.executable, "-m", "mlkit", "bpmn", "run", path, "--state", tmp_path / "st"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = Mlkit("bpmn", "run", path, "--state", tmp_path / "st", **silent)
     pid = tmp_path / "pid"
     deadline = time.monotonic() + 180
     while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:

@@ -10,8 +10,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from commands import Mlkit
 
 from mlkit.bpmn import Client
 from mlkit.bpmn.journal import open_journal
@@ -48,15 +47,12 @@ class Host:
         options = [] if lease is None else ["--lease", str(lease)]
         options += cluster.options
         self.log = cluster.folder / f"host{len(cluster.hosts)}.log"
-        command = [
-            sys.executable, "-m", "mlkit", "bpmn", "serve", "--state", str(cluster.state),
-            "--journal", cluster.url, "--port", "0", "--workers", "2", "--drain-timeout", "0",
-            *options,
-        ]  # fmt: skip
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=cluster.folder, start_new_session=True
-            )
+            self.process = Mlkit(
+                "bpmn", "serve", "--state", cluster.state, "--journal", cluster.url, "--port", "0",
+                "--workers", "2", "--drain-timeout", "0", *options, stdout=log, stderr=log,
+                cwd=cluster.folder, start_new_session=True,
+            )  # fmt: skip
 
     def serves(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

@@ -6,13 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import requests
-from commands import run_mlkit
+from commands import Mlkit, run_mlkit
 
 PATIENCE = 180.0
 
@@ -35,12 +34,9 @@ class Server:
     def start(self) -> None:
         with self.log.open("a") as log:
             begins = log.tell()
-            self.process = subprocess.Popen(
-                [
-                    sys.executable, "-m", "mlkit", "bpmn", "serve", "--state", str(self.state),
-                    "--port", "0", "--workers", "2", *self.options,
-                ],
-                stderr=log, stdout=log, cwd=self.folder, start_new_session=True,
+            self.process = Mlkit(
+                "bpmn", "serve", "--state", self.state, "--port", "0", "--workers", "2",
+                *self.options, stderr=log, stdout=log, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         self.url = self.wait(lambda: self._url(begins))
 

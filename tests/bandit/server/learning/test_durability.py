@@ -11,8 +11,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from commands import run_mlkit
 
 ARMS = ("c1", "c2", "a/b é")
 BATCH = 5
@@ -71,10 +70,7 @@ class Client(threading.Thread):
 
 def exported(server):
     """Return (context, arm) -> (a, b, pulls) of a state."""
-    command = ["bandit", "export", "--state", str(server.state), "-o", "-"]
-    run = subprocess.run(
-        [sys.executable, "-m", "mlkit", *command], capture_output=True, text=True, check=True
-    )
+    run = run_mlkit("bandit", "export", "--state", server.state, "-o", "-", check=True)
     rows = csv.DictReader(line for line in run.stdout.splitlines() if not line.startswith("#"))
     return {
         (row["context"], row["arm"]): (float(row["a"]), float(row["b"]), int(row["pulls"]))

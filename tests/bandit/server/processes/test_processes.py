@@ -9,11 +9,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from commands import run_mlkit
 from connections import ends, is_delivered, is_read
 
 OTHER = "context,arm,a,b,pulls\n,d1,4,4,6\n"
@@ -182,8 +182,7 @@ def test_export_is_the_same_while_the_server_runs_and_after(start, tmp_path):
 
 
 def export(server, path):
-    command = ["bandit", "export", "--state", str(server.state), "-o", str(path)]
-    subprocess.run([sys.executable, "-m", "mlkit", *command], check=True, capture_output=True)
+    run_mlkit("bandit", "export", "--state", server.state, "-o", path, check=True)
     return "".join(sorted(line for line in path.read_text().splitlines(keepends=True)))
 
 

@@ -6,11 +6,11 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from commands import Mlkit, run_mlkit
 from pairs.jobs.logs import KILLS, kill_at_random
 from pairs.live_runs import recorded
 from pairs.markets import cointegrated
@@ -21,13 +21,12 @@ OPTIONS = ("--pair", "A,B", "--pair", "C,D", "--formation", "80", "--lookback", 
            "--entry", "1.2", "--exit", "0.2")  # fmt: skip
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "mlkit", "pairs", "live", *map(str, arguments)]
-
-
 def live(*arguments, stdin=None):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False,
-                          input=stdin, timeout=120)  # fmt: skip
+    return run_mlkit("pairs", "live", *arguments, input=stdin, timeout=120)
+
+
+def begin(*arguments):
+    return Mlkit("pairs", "live", *arguments, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def test_a_finished_run_is_shown_and_verified(whole):
 def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(prices, whole, tmp_path):
     arguments = (prices, *OPTIONS, "--state", tmp_path / "run")
     for seed, bars in enumerate(np.linspace(40, 170, KILLS + 1)):
-        process = subprocess.Popen(command(*arguments, "--speed", "100"), stderr=subprocess.DEVNULL)
+        process = begin(*arguments, "--speed", "100")
         _wait(lambda bars=bars: RunFolder(tmp_path / "run").status()["bars"] >= bars)
         kill_at_random(process, seed)
         assert process.returncode == -signal.SIGKILL
@@ -90,9 +89,7 @@ def _wait(holds):
 
 def test_a_running_run_obeys_and_ends_by_a_signal(prices, tmp_path):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        command(prices, *OPTIONS, "--state", folder, "--speed", "1"), stderr=subprocess.DEVNULL
-    )
+    process = begin(prices, *OPTIONS, "--state", folder, "--speed", "1")
     _wait(lambda: RunFolder(folder).status()["bars"] >= 1)
     second = live(prices, *OPTIONS, "--state", folder)
     assert second.returncode == 78
@@ -126,9 +123,8 @@ def test_standard_input_is_a_feed_that_goes_on(prices, whole, tmp_path):
 
 
 def test_a_backtest_s_run_json_starts_a_run(prices, tmp_path):
-    backtest = [sys.executable, "-m", "mlkit", "pairs", "backtest", prices, *OPTIONS]
-    done = subprocess.run([*backtest, "-o", tmp_path / "results"], capture_output=True, check=True)
-    assert done.returncode == 0
+    backtest = ("pairs", "backtest", prices, *OPTIONS)
+    run_mlkit(*backtest, "-o", tmp_path / "results", check=True)
     done = live(prices, "--from", tmp_path / "results" / "run.json", "--state", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "results" / "trades.csv").open() as file:
@@ -149,8 +145,7 @@ def test_topics_become_parquet_that_a_backtest_reads(prices, whole, tmp_path):
     rows = {row["date"]: row for row in csv.DictReader(prices.read_text().splitlines())}
     assert first["ticker"] == list("ABCD")
     assert first["close"] == [float(rows["2001-03-01"][each]) for each in "ABCD"]
-    backtest = [sys.executable, "-m", "mlkit", "pairs", "backtest", tmp_path / "bars", *OPTIONS]
-    read = subprocess.run([*backtest, "--json"], capture_output=True, check=True)
+    read = run_mlkit("pairs", "backtest", tmp_path / "bars", *OPTIONS, "--json", check=True)
     assert json.loads(read.stdout)["period"]["bars"] == 161
     for topic in ("account", "fills", "trades", "events"):
         done = live("history", whole, topic, "-o", tmp_path / topic)
