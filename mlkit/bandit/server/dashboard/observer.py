@@ -122,8 +122,12 @@ class Observer:
             return
         self._arms.add(change.arm)
         arms = self._period().arms
-        sums = RewardSums(sign, sign * change.a, sign * change.a**2)
-        arms.setdefault(change.arm, RewardSums()).add(sums)
+        sums = arms.get(change.arm)
+        if sums is None:
+            sums = arms[change.arm] = RewardSums()
+        sums.count += sign
+        sums.total += sign * change.a
+        sums.squares += sign * change.a**2
 
     def _period(self) -> Period:
         now = self._clock()

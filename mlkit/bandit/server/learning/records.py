@@ -60,8 +60,8 @@ class Effect(NamedTuple):
         return self._as(Kind.WITHDRAW)
 
     def _as(self, kind: Kind) -> Change:
-        about = self.context, self.arm, self.reward, self.examined
-        return Change(kind, *about, None, self.features, self.at)
+        context, arm, reward, examined, features, at = self
+        return Change(kind, context, arm, reward, examined, None, features, at)
 
 
 class Event(NamedTuple):
@@ -97,8 +97,8 @@ class Event(NamedTuple):
 
     def effect(self) -> Effect:
         """Return what it counts for."""
-        about = self.context, self.arm, self.reward
-        return Effect(*about, self.examined, self.features, self.at)
+        _, _, context, arm, reward, _, features, examined, at, *_ = self
+        return Effect(context, arm, reward, examined, features, at)
 
 
 class Seen(NamedTuple):

@@ -26,6 +26,7 @@ from mlkit.bandit.server.settings import Settings
 from mlkit.web import server
 from mlkit.web.access import Access
 from mlkit.web.application import Application
+from mlkit.web.collection import collect_seldom
 from mlkit.web.metrics import Counters, SharedCounters
 
 _LOG_FLUSH = 0.2
@@ -92,6 +93,7 @@ async def _serve(context: WorkerContext) -> None:
     ]
     if log is not None:
         tasks.append(asyncio.create_task(_flush_often(log)))
+    collect_seldom()
     await server.serve(
         application(endpoints, settings, context.counters, context.number, dashboard),
         context.listener,

@@ -37,6 +37,7 @@ from mlkit.bandit.server.processes.protocol import (
 )
 from mlkit.errors import MlkitError
 from mlkit.storage.sqlite_file import SqliteFailure
+from mlkit.web.collection import collect_seldom
 from mlkit.web.metrics import Counters, SharedCounters
 from mlkit.web.shared_document import SharedDocument
 
@@ -437,6 +438,7 @@ def run(
         if membership is not None and hosts is not None:
             publishing.append(asyncio.create_task(_roster(membership, counters, hosts).keep()))
         _connect_signals(writer, parent)
+        collect_seldom()
         try:
             await writer.serve(listener)
         finally:
