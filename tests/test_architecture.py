@@ -27,7 +27,7 @@ SHARED = {"web", "storage", "streams", "workers"}
 DRIVERS = {
     "typer": "cli",
     "rich": "cli",
-    "docker": "image/run/engine.py",
+    "docker": "image/run/engine",
     "uvicorn": "web",
     "uvloop": "web",
     "httptools": "web",

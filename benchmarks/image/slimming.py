@@ -24,7 +24,7 @@ from mlkit.image.base.debian import init_program
 from mlkit.image.filesystem.image_source import in_engine
 from mlkit.image.proof.compare import compare
 from mlkit.image.run.early_trace import trace_early
-from mlkit.image.run.engine import Engine
+from mlkit.image.run.engine.engine import Engine
 from mlkit.image.run.observation import Runner, Settings, Tools
 from mlkit.image.run.probe import parse
 from mlkit.image.slim import Options, Slimmer

@@ -24,7 +24,7 @@ from mlkit.image.options import Options
 from mlkit.image.packages import apk
 from mlkit.image.packages.installed import records
 from mlkit.image.packages.package import Packages
-from mlkit.image.run.engine import LABEL, RUN, Engine
+from mlkit.image.run.engine.engine import LABEL, RUN, Engine
 from mlkit.image.run.trace import tool
 
 INIT_PATH = "tini"

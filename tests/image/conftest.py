@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlkit.errors import ServiceUnavailable
-from mlkit.image.run.engine import Engine
+from mlkit.image.run.engine.engine import Engine
 
 RUN = os.environ["MLKIT_TEST_RUN"]
 ATTEMPTS = 3

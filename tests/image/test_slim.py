@@ -10,7 +10,7 @@ import pytest
 
 from mlkit.errors import InputMissing
 from mlkit.image.filesystem.image_source import take_inventory
-from mlkit.image.run.engine import LABEL
+from mlkit.image.run.engine.engine import LABEL
 
 pytestmark = pytest.mark.slow
 QUICK = ("--watch", "1", "--patience", "60")

@@ -106,7 +106,7 @@ def _build(
         with_tag,
         write_layer,
     )
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
     from mlkit.scratch import scratch
 
     items = debian.assemble(kind, progress, apt)
@@ -153,7 +153,7 @@ def _list_built() -> dict[str, list[dict[str, str]]]:
 
     from mlkit.errors import ServiceUnavailable
     from mlkit.image.base.debian import LABEL
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
 
     found: dict[str, list[dict[str, str]]] = {}
     with contextlib.suppress(ServiceUnavailable), contextlib.closing(Engine()) as engine:

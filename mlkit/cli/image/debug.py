@@ -31,7 +31,7 @@ def debug(
 
     from mlkit.image.run import terminal
     from mlkit.image.run.debugging import SHELL, beside
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
     from mlkit.interruption import stoppable
 
     source = sys.stdin.fileno() if sys.stdin else os.open(os.devnull, os.O_RDONLY)

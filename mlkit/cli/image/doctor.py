@@ -32,7 +32,8 @@ from mlkit.image.choices import PATIENCE
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mlkit.image.run.engine import Container, Engine
+    from mlkit.image.run.engine.container import Container
+    from mlkit.image.run.engine.engine import Engine
 
 
 @examples(
@@ -91,7 +92,7 @@ def _refuse(name: str) -> None:
 def _container(stack: contextlib.ExitStack, name: str) -> tuple[Engine, Container | None]:
     """Find what a name means: a path or an image first, then a container."""
     from mlkit.errors import InputMissing
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
 
     engine = stack.enter_context(contextlib.closing(Engine()))
     if Path(name).exists():

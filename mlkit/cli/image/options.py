@@ -15,7 +15,7 @@ from mlkit.image.choices import TRACER, Tracer
 if TYPE_CHECKING:
     from mlkit.image.compose import Composition
     from mlkit.image.filesystem.image_source import Source
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
     from mlkit.image.run.exploration import Exploration
     from mlkit.image.run.observation import Runner, Settings
     from mlkit.image.run.probe import Probe
@@ -242,7 +242,7 @@ def ready(
 
     from mlkit.image.base.debian import init_program
     from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
     from mlkit.image.run.observation import Runner, Tools
     from mlkit.image.slim import default_probes, exposed_ports
     from mlkit.interruption import stoppable, whole

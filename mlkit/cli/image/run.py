@@ -118,7 +118,7 @@ def clean(
     json: Json = False,
 ) -> None:
     """Remove the containers and images that interrupted runs have left in the engine."""
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
 
     with contextlib.closing(Engine()) as engine:
         removed = engine.clean(dry_run)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlkit.image.options import Options
     from mlkit.image.packages.attestation import Attester
     from mlkit.image.packages.vulnerabilities import Scanner
-    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.engine.engine import Engine
     from mlkit.image.slimmed import Slimmed
 
 

@@ -14,7 +14,8 @@ from mlkit.files import enough_space
 from mlkit.image.filesystem import build, platforms
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import Inventory, take
-from mlkit.image.run.engine import Engine, failures
+from mlkit.image.run.engine.engine import Engine
+from mlkit.image.run.engine.failures import failures
 from mlkit.progress import Progress, silent
 from mlkit.scratch import scratch
 

@@ -14,7 +14,7 @@ from mlkit.image.filesystem import build, referrers
 from mlkit.image.packages.attestation import Attest
 from mlkit.image.result import Built
 from mlkit.image.run import registry
-from mlkit.image.run.engine import Engine, credentials
+from mlkit.image.run.engine.engine import Engine, credentials
 
 HINT = "docker, FILE.tar, oci:DIR or registry:REF"
 

@@ -12,7 +12,8 @@ from mlkit.errors import BadData
 from mlkit.image.command.entrypoint import SHELLS
 from mlkit.image.proof import findings
 from mlkit.image.proof.findings import Finding
-from mlkit.image.run.engine import OWN, Container, Engine
+from mlkit.image.run.engine.container import OWN, Container
+from mlkit.image.run.engine.engine import Engine
 from mlkit.image.run.inspector import INITS, Process, app_of, read_processes, signal_number
 from mlkit.image.run.observation import Tools
 

@@ -9,7 +9,8 @@ from mlkit.errors import BadData, InputMissing
 from mlkit.image.base.debian import busybox
 from mlkit.image.filesystem import build
 from mlkit.image.run import owner
-from mlkit.image.run.engine import LABEL, OWN, RUN, Container, Engine
+from mlkit.image.run.engine.container import OWN, Container
+from mlkit.image.run.engine.engine import LABEL, RUN, Engine
 from mlkit.scratch import scratch
 
 ROOT = "app"

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 
-from mlkit.image.run.engine import Container
+from mlkit.image.run.engine.container import Container
 from mlkit.image.run.tunnel import Tunnel
 
 HOST = "127.0.0.1"

@@ -14,7 +14,8 @@ from mlkit.image.command import launch
 from mlkit.image.command.health import health_command
 from mlkit.image.filesystem import build
 from mlkit.image.run import owner
-from mlkit.image.run.engine import LABEL, RUN, Container, Engine
+from mlkit.image.run.engine.container import Container
+from mlkit.image.run.engine.engine import LABEL, RUN, Engine
 from mlkit.image.run.exploration import Exploration, explore
 from mlkit.image.run.inspector import (
     Process,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mlkit.errors import UsageError
 from mlkit.image.run import forward, host_command
-from mlkit.image.run.engine import Container
+from mlkit.image.run.engine.container import Container
 from mlkit.image.run.tunnel import over
 
 Kind = Literal["http", "tcp", "exec", "log", "exit", "command"]

@@ -11,7 +11,8 @@ from typing import Any
 from mlkit.errors import BadData
 from mlkit.image.command.health import health_command
 from mlkit.image.compose import COMPLETED, HEALTHY, STARTED, Composition, Service
-from mlkit.image.run.engine import Container, Engine
+from mlkit.image.run.engine.container import Container
+from mlkit.image.run.engine.engine import Engine
 
 PAUSE = 0.1
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import BinaryIO
 
 from mlkit.errors import BadData
-from mlkit.image.run.engine import Container
+from mlkit.image.run.engine.container import Container
 from mlkit.image.run.tunnel import ERROR, Tunnel
 
 CHUNK = 1 << 16

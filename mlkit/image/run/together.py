@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from mlkit.image.run.engine import Engine
+from mlkit.image.run.engine.engine import Engine
 
 T = TypeVar("T")
 MOST = 3

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from mlkit.errors import ServiceUnavailable
 from mlkit.image.choices import TRACER, Tracer
 from mlkit.image.filesystem.inventory import FileSystem
-from mlkit.image.run.engine import Container, Engine
+from mlkit.image.run.engine.container import Container
+from mlkit.image.run.engine.engine import Engine
 from mlkit.image.run.trace import Method, Trace, read_lines
 
 PATIENCE = 10

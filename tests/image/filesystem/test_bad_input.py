@@ -15,7 +15,7 @@ from image.archives import Member, layer, saved
 
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.platforms import here
-from mlkit.image.run.engine import TEMPORARY
+from mlkit.image.run.engine.engine import TEMPORARY
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "2")

@@ -13,7 +13,7 @@ import pytest
 from mlkit.errors import BadData
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.platforms import here
-from mlkit.image.run.engine import LABEL, RUN
+from mlkit.image.run.engine.engine import LABEL, RUN
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from mlkit.image.run.engine import LABEL, RUN
+from mlkit.image.run.engine.engine import LABEL, RUN
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 EXAMPLES = Path(__file__).parents[3] / "examples" / "image"

@@ -1,15 +1,12 @@
-"""The Docker Engine: everything that crosses its API goes through here."""
+"""A connection to the Docker Engine: its images, and what is made in it and goes away again."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import re
-import tarfile
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import docker
-import requests
 from docker.errors import APIError, BuildError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
@@ -26,7 +22,8 @@ from mlkit.image.filesystem.archive import CHUNK
 from mlkit.image.filesystem.build import Blob
 from mlkit.image.run import owner
 from mlkit.image.run.again import insist
-from mlkit.image.run.tunnel import Tunnel
+from mlkit.image.run.engine.container import Container, remove, remove_made
+from mlkit.image.run.engine.failures import first_line, is_race
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
@@ -37,52 +34,8 @@ TEMPORARY = "mlkit-temporary"
 """The name of images that a run takes away again, each with a tag of its own."""
 ID = re.compile(r"[0-9a-f]{64}")
 SHORT = len("sha256:") + 12
-OWN = frozenset((None, "", "private"))
-"""What engines say of a container that has a process namespace of its own."""
-RACE = re.compile(
-    "unable to find image|no such image|unknown parent image|layer does not exist"
-    "|failed to get digest|failed to get destination image"
-    "|failed to export image: failed to set parent",
-    re.IGNORECASE,
-)
-"""What a build or a load reports when another client removes an image that it shares or looks at.
-
-Images of the same content are one image: who removes its last name removes it under the others.
-"""
-BUSY = re.compile(
-    "is already in progress|has active endpoints|is in use|is being used|device or resource busy",
-    re.IGNORECASE,
-)
-"""What a removal reports while another client removes the same, or something still leaves it."""
 TIMEOUT = 600
 """Seconds without a byte: a busy engine packs or unpacks for minutes before it answers anything."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What the engine reports about a container.
-
-    Attributes:
-        running: It is up.
-        exit_code: How it ended, if it did.
-    """
-
-    running: bool
-    exit_code: int | None
-
-
-@contextlib.contextmanager
-def failures() -> Iterator[None]:
-    """Distinguish what goes wrong in the engine from bugs of ours while the block runs.
-
-    Raises:
-        ServiceUnavailable: The engine refused, or was gone.
-    """
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        hint = "see the engine's log and its disk; `mlkit image clean` removes what was left"
-        raise ServiceUnavailable(f"the Docker Engine fails: {_text(error)}", hint=hint) from error
 
 
 def credentials(registry: str) -> dict[str, str] | None:
@@ -90,7 +43,7 @@ def credentials(registry: str) -> dict[str, str] | None:
     try:
         found = docker.auth.load_config().resolve_authconfig(registry)
     except DockerException as error:
-        raise ServiceUnavailable(f"{registry}: no credentials: {_text(error)}") from error
+        raise ServiceUnavailable(f"{registry}: no credentials: {first_line(error)}") from error
     return dict(found) if found else None
 
 
@@ -108,7 +61,7 @@ class Engine:
             self._client.ping()
         except DockerException as error:
             hint = "start dockerd, or set DOCKER_HOST; `mlkit doctor` shows what it sees"
-            raise ServiceUnavailable(f"no Docker Engine: {_text(error)}", hint=hint) from error
+            raise ServiceUnavailable(f"no Docker Engine: {first_line(error)}", hint=hint) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -150,7 +103,7 @@ class Engine:
             hint = "`docker images` lists what is there"
             raise InputMissing(f"no such image or archive: {name}", hint=hint) from error
         except APIError as error:
-            raise BadData(f"{name}: {_text(error)}") from error
+            raise BadData(f"{name}: {first_line(error)}") from error
 
     def save(self, name: str, file: BinaryIO) -> None:
         """Write an image as a `docker save` archive."""
@@ -193,9 +146,11 @@ class Engine:
         """
         try:
             # A list would be encoded as a form: `requests` streams what can only be iterated.
-            return str(insist(lambda: self._client.images.load(iter(archive())), _is_race)[0].id)
+            return str(insist(lambda: self._client.images.load(iter(archive())), is_race)[0].id)
         except (DockerException, IndexError) as error:
-            raise ServiceUnavailable(f"the engine refuses the image: {_text(error)}") from error
+            raise ServiceUnavailable(
+                f"the engine refuses the image: {first_line(error)}"
+            ) from error
 
     @contextlib.contextmanager
     def load_temporary(self, document: bytes, layers: Sequence[Blob]) -> Iterator[str]:
@@ -235,7 +190,7 @@ class Engine:
         try:
             self._client.api.tag(image, repository, tag)
         except APIError as error:
-            raise BadData(f"{name}: {_text(error)}") from error
+            raise BadData(f"{name}: {first_line(error)}") from error
 
     def push(self, image: str, reference: str) -> str:
         """Push an image to a registry, and return its digest there.
@@ -253,7 +208,7 @@ class Engine:
                 return _read_push(events)
             except (APIError, DockerException, OSError) as error:
                 hint = f"`docker login {repository.partition('/')[0]}`, or try `docker push`"
-                text = f"{reference}: not pushed: {_text(error)}"
+                text = f"{reference}: not pushed: {first_line(error)}"
                 raise ServiceUnavailable(text, hint=hint) from error
 
     @contextlib.contextmanager
@@ -283,10 +238,10 @@ class Engine:
         """Build a Dockerfile folder, and return the image's id."""
         settings = {"path": str(folder), "tag": name, "rm": True, "forcerm": True}
         try:
-            image, _ = insist(lambda: self._client.images.build(**settings), _is_race)
+            image, _ = insist(lambda: self._client.images.build(**settings), is_race)
         except (APIError, BuildError, TypeError) as error:
             hint = "`docker build` shows all that it says"
-            raise BadData(f"{folder}: the build fails: {_text(error)}", hint=hint) from error
+            raise BadData(f"{folder}: the build fails: {first_line(error)}", hint=hint) from error
         return str(image.id)
 
     @contextlib.contextmanager
@@ -302,7 +257,7 @@ class Engine:
                 raw = self._create(image, settings)
                 self._live.add(raw)
                 stack.callback(self._live.discard, raw)
-                stack.callback(_remove, raw)
+                stack.callback(remove, raw)
             yield Container(raw)
 
     @contextlib.contextmanager
@@ -323,7 +278,7 @@ class Engine:
             with whole():
                 name = _temporary_name().replace(":", "-")
                 raw = kind.create(name, labels={LABEL: "1", RUN: owner.mark()})
-                stack.callback(_remove_made, raw)
+                stack.callback(remove_made, raw)
             yield name
 
     def named_in(self, network: str, names: Sequence[str]) -> dict[str, Any]:
@@ -335,7 +290,7 @@ class Engine:
         """Remove all containers of this connection; whoever asks them something meets an error."""
         for raw in list(self._live):
             with contextlib.suppress(APIError):
-                _remove(raw)
+                remove(raw)
 
     def _create(self, image: str, settings: dict[str, Any]) -> Any:
         try:
@@ -343,7 +298,7 @@ class Engine:
             return self._client.containers.create(image, labels=labels, **settings)
         except (APIError, DockerException) as error:
             hint = "look at the image's config, and at --volume and --network"
-            raise BadData(f"{image}: no container: {_text(error)}", hint=hint) from error
+            raise BadData(f"{image}: no container: {first_line(error)}", hint=hint) from error
 
     def list_labelled(self, label: str) -> list[tuple[str, dict[str, str]]]:
         """List the names of images that carry a label, with all their labels."""
@@ -364,7 +319,7 @@ class Engine:
         except NotFound:
             return None
         except APIError as error:
-            raise BadData(f"{name}: {_text(error)}") from error
+            raise BadData(f"{name}: {first_line(error)}") from error
 
     def clean(self, dry: bool = False) -> list[str]:
         """List what interrupted runs have left, and remove it unless `dry`.
@@ -385,12 +340,12 @@ class Engine:
         containers = self._client.containers
         for raw in containers.list(all=True, filters=wanted, sparse=True):
             if not owner.goes_on((raw.attrs.get("Labels") or {}).get(RUN, "")):
-                yield f"container {raw.short_id}", _Left(raw.reload, partial(_remove, raw))
+                yield f"container {raw.short_id}", _Left(raw.reload, partial(remove, raw))
         for kind in ("networks", "volumes"):
             for raw in getattr(self._client, kind).list(filters=wanted):
                 labels = raw.attrs.get("Labels") or {}
                 if not owner.goes_on(labels.get(RUN, "")):
-                    yield f"{kind[:-1]} {raw.name}", _Left(raw.reload, partial(_remove_made, raw))
+                    yield f"{kind[:-1]} {raw.name}", _Left(raw.reload, partial(remove_made, raw))
         for name, image in self._list_left_images(wanted):
             look = partial(self._client.api.inspect_image, name)
             yield f"image {image}", _Left(look, partial(self.remove_image, name))
@@ -414,107 +369,6 @@ class _Left:
     remove: Callable[[], bool]
 
 
-class Container:
-    """A container of ours."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    @property
-    def id(self) -> str:
-        """Return its id."""
-        return str(self._raw.id)
-
-    def facts(self) -> dict[str, Any]:
-        """Return all that the engine reports about it."""
-        self._raw.reload()
-        return dict(self._raw.attrs)
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Put executable files into the root directory."""
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name)
-                info.size, info.mode = len(data), 0o755
-                tar.addfile(info, io.BytesIO(data))
-            end = tar.offset + 2 * tarfile.BLOCKSIZE
-        # Podman reads as far as the end of the archive, and complains of what is padded behind it.
-        self._raw.put_archive("/", buffer.getvalue()[:end])
-
-    def start(self) -> str | None:
-        """Start it; return the engine's complaint if it cannot be started."""
-        try:
-            self._raw.start()
-        except APIError as error:
-            return _text(error)
-        return None
-
-    def attach(self) -> Tunnel:
-        """Hold its standard input and output, from its start on."""
-        streams = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
-        return Tunnel(self._raw.attach_socket(params=streams))
-
-    def resize(self, lines: int, columns: int) -> None:
-        """Set the size of its terminal; one that has ended needs none."""
-        with contextlib.suppress(APIError):
-            self._raw.resize(lines, columns)
-
-    def wait(self) -> int:
-        """Wait until it has ended, and return its exit code."""
-        return int(self._raw.wait()["StatusCode"])
-
-    def state(self) -> State:
-        """Ask whether it runs."""
-        self._raw.reload()
-        state = self._raw.attrs["State"]
-        running = state["Status"] in {"running", "paused"}
-        return State(
-            running, None if running or state["Status"] == "created" else state["ExitCode"]
-        )
-
-    def logs(self) -> str:
-        """Return standard output and error so far."""
-        return bytes(self._raw.logs()).decode(errors="replace")
-
-    def execute(self, command: Sequence[str]) -> tuple[int, bytes]:
-        """Run a command in it; return the exit code and the output."""
-        try:
-            done = self._raw.exec_run(list(command))
-        except APIError as error:
-            return 127, _text(error).encode()
-        return int(done.exit_code), bytes(done.output or b"")
-
-    def finish(self, seconds: float) -> str:
-        """Wait until it has ended, and return what it wrote; nothing if it takes too long."""
-        until = time.monotonic() + seconds
-        while self.state().running:
-            if time.monotonic() > until:
-                return ""
-            time.sleep(0.02)
-        return self.logs()
-
-    def stop(self, patience: int) -> float:
-        """Ask it to stop, kill it after `patience` seconds; return the seconds that it took."""
-        began = time.monotonic()
-        with contextlib.suppress(APIError):
-            self._raw.stop(timeout=patience)
-        return time.monotonic() - began
-
-    def tunnel(self, command: Sequence[str]) -> Tunnel:
-        """Run a command in it and hold its standard input and output.
-
-        Raises:
-            ConnectionError: The container has ended.
-        """
-        api = self._raw.client.api
-        try:
-            made = api.exec_create(self.id, list(command), stdin=True)
-            return Tunnel(api.exec_start(made["Id"], socket=True))
-        except APIError as error:
-            raise ConnectionError(_text(error)) from error
-
-
 def _read_push(events: Iterable[dict[str, Any]]) -> str:
     """Read the engine's report of a push, and return the digest."""
     digest = ""
@@ -527,34 +381,3 @@ def _read_push(events: Iterable[dict[str, Any]]) -> str:
 
 def _temporary_name() -> str:
     return f"{TEMPORARY}:{owner.mark()}"
-
-
-def _remove(raw: Any) -> bool:
-    """Remove a container, with the anonymous volumes that it made; return whether it was there."""
-    with contextlib.suppress(NotFound):
-        insist(whole()(partial(raw.remove, force=True, v=True)), _is_busy)
-        return True
-    return False
-
-
-def _remove_made(raw: Any) -> bool:
-    """Remove a network or a volume; return whether it was removed."""
-    with contextlib.suppress(APIError):
-        insist(whole()(raw.remove), _is_busy)
-        return True
-    return False
-
-
-def _is_race(error: Exception) -> bool:
-    """Return whether an image has vanished that another client removed."""
-    return isinstance(error, DockerException) and RACE.match(_text(error)) is not None
-
-
-def _is_busy(error: Exception) -> bool:
-    """Return whether something cannot be removed yet: others remove it, or still leave it."""
-    return isinstance(error, APIError) and BUSY.search(_text(error)) is not None
-
-
-def _text(error: Exception) -> str:
-    explanation = getattr(error, "explanation", None) or str(error) or type(error).__name__
-    return str(explanation).strip().splitlines()[0]

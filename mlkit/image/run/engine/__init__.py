@@ -1,0 +1,1 @@
+"""Everything that crosses the Docker Engine's API goes through here."""
