@@ -14,28 +14,25 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from mlkit.errors import (
-    ConfigurationError,
     InputMissing,
     MlkitError,
     ServiceUnavailable,
-    UsageError,
 )
 from mlkit.storage.database import Columns, Migrations, Result
 
 try:
     import psycopg
     from psycopg import errors, pq
-    from psycopg.conninfo import conninfo_to_dict
     from psycopg.types.string import StrDumperUnknown
+
+    from mlkit.storage.postgresql_failures import AWAY, explain, place
 except ImportError as _missing:
     raise ServiceUnavailable(
         "PostgreSQL needs the package psycopg", hint='pip install "mlkit[postgres]"'
     ) from _missing
 
-SCHEMES = ("postgresql://", "postgres://")
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a server that does not answer, unless the URL sets `connect_timeout`."""
 OUTCOME_TIMEOUT = 30.0
@@ -55,13 +52,6 @@ _TYPES = {
 _BY_INDEX = b"SET seq_page_cost = 100; SET jit = off"
 _BEGIN = (b"BEGIN", b"SELECT pg_current_xact_id()::text::bigint")
 _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
-_DISK = "free some disk space on the server; nothing that was committed is lost"
-_HINTS: tuple[tuple[type[psycopg.Error], str], ...] = (
-    (errors.InsufficientPrivilege, "this user needs to create and change tables in the schema"),
-    (errors.ReadOnlySqlTransaction, "the server is a standby, or the user may only read"),
-    (errors.InvalidPassword, "a password comes from the URL, PGPASSWORD or ~/.pgpass"),
-)
-_AWAY = "is the server running, and does it accept this user? What was committed is not lost"
 
 
 class _Text(StrDumperUnknown):
@@ -360,7 +350,7 @@ class PostgresqlDatabase:
                 return bool(status == "committed")
             if time.monotonic() > deadline:
                 text = f"{self.place}: whether a transaction was committed is not known yet"
-                raise ServiceUnavailable(text, hint=_AWAY)
+                raise ServiceUnavailable(text, hint=AWAY)
             time.sleep(0.1)
 
     def atomically(self, work: Callable[[], Result]) -> Result:
@@ -482,42 +472,9 @@ class PostgresqlDatabase:
         try:
             yield
         except psycopg.Error as error:
-            raise self._failure(error) from error
+            raise explain(error, self.place, self.kind) from error
         except OSError as error:
             raise ServiceUnavailable(f"{self.place}: {error.strerror}") from error
-
-    def _failure(self, error: psycopg.Error) -> MlkitError:
-        text = f"{self.place}: {_extract_reason(error)}"
-        for kind, hint in _HINTS:
-            if isinstance(error, kind):
-                return ConfigurationError(text, hint=hint)
-        if isinstance(error, errors.DiskFull):
-            return ServiceUnavailable(text, hint=_DISK)
-        if isinstance(error, psycopg.OperationalError):
-            return ServiceUnavailable(text, hint=_AWAY)
-        return ConfigurationError(text, hint=f"is it a {self.kind} of mlkit?")
-
-
-def place(url: str) -> str:
-    """Return a URL without its password and options, for messages.
-
-    Raises:
-        UsageError: It is not a URL of PostgreSQL; what is wrong with it may be part of a password,
-            and is not repeated.
-    """
-    try:
-        parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    except psycopg.Error:
-        parts = {"host": "@"}
-    if not url.startswith(SCHEMES) or "@" in parts.get("host", "") + parts.get("dbname", ""):
-        raise UsageError(
-            "the URL of the PostgreSQL database cannot be read",
-            hint="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ / : # ? of a password"
-            " as %40 %2F %3A %23 %3F",
-        )
-    user = f"{quote(parts['user'])}@" if "user" in parts else ""
-    port = f":{parts['port']}" if "port" in parts else ""
-    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
 
 
 @lru_cache(maxsize=1024)
@@ -530,10 +487,3 @@ def _key(name: str) -> int:
     """Return the number of an advisory lock."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def _extract_reason(error: psycopg.Error) -> str:
-    """Return what the server said, in a line: the reason alone, where connecting failed."""
-    lines = (error.diag.message_primary or str(error)).strip().splitlines()
-    reasons = [each.rpartition("failed: ")[2] for each in lines if "failed: " in each]
-    return (reasons or lines or [type(error).__name__])[-1 if reasons else 0].strip()

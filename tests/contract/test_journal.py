@@ -14,18 +14,17 @@ from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Retry, Si
 from mlkit.bpmn.engine.state import Activation, Scope, State
 from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForRetry, ForTimer, Incident
 from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.listings import Criteria, Word
+from mlkit.bpmn.journal.notices import NewMail
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import (
     Append,
     Changes,
-    Criteria,
     Damaged,
     Entry,
-    NewMail,
     Row,
     RunningAttempt,
     TakenOver,
-    Word,
 )
 from mlkit.errors import InputMissing, UsageError
 

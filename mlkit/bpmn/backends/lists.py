@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mlkit.bpmn.backends.protocol import Document
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.listings import Retried
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Retried, Row
+from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.errors import MlkitError
 
 _PAGE = 500

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.definition.timers import UTC_CALENDAR, Calendar
 from mlkit.bpmn.expressions import Expression
 
@@ -18,25 +19,6 @@ Overlap = Literal["allow", "skip", "queue"]
 """What a start does while the one before it has not ended: begin, be left out, wait for its end."""
 MISFIRES: tuple[Misfire, ...] = ("one", "all", "none")
 OVERLAPS: tuple[Overlap, ...] = ("allow", "skip", "queue")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that lint found.
-
-    Attributes:
-        rule: The id of the rule, such as `flow.dangling`.
-        severity: `error` stops a run before it starts; `warning` does not.
-        element: The id of the element, or its name where it has no id.
-        line: Its line in the file.
-        message: What is wrong.
-    """
-
-    rule: str
-    severity: str
-    element: str
-    line: int
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

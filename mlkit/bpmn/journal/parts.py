@@ -8,29 +8,27 @@ from typing import Any, Protocol
 from mlkit.bpmn.definition.start_timers import StartTimer
 from mlkit.bpmn.engine.events import AnyEvent
 from mlkit.bpmn.engine.state import State
-from mlkit.bpmn.journal.records import (
-    Absence,
+from mlkit.bpmn.journal.listings import (
     Alike,
-    Audited,
-    Begun,
     Criteria,
-    Delivered,
-    Deployed,
     Found,
-    Mail,
-    Moved,
-    NewMail,
-    Notice,
     OpenTask,
     Retried,
+    Stopped,
+    Throughput,
+    Word,
+)
+from mlkit.bpmn.journal.notices import Absence, Audited, Mail, NewMail, Notice
+from mlkit.bpmn.journal.records import (
+    Begun,
+    Delivered,
+    Deployed,
+    Moved,
     Row,
     RunningAttempt,
     Scheduled,
-    Stopped,
     StoreChange,
     Stored,
-    Throughput,
-    Word,
 )
 
 

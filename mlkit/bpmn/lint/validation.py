@@ -11,15 +11,8 @@ from importlib.machinery import BuiltinImporter, ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from mlkit.bpmn.definition.model import (
-    Call,
-    Callable,
-    Definitions,
-    FlowNode,
-    Problem,
-    Process,
-    Script,
-)
+from mlkit.bpmn.definition.model import Call, Callable, Definitions, FlowNode, Process, Script
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.engine.graph import nodes, scopes
 from mlkit.bpmn.expressions import javascript
 from mlkit.bpmn.lint import rules

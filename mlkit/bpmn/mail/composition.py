@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mlkit.bpmn.defaults import ATTACH_LIMIT, DIGEST_HOUR
-from mlkit.bpmn.journal.records import Mail, NewMail, Notice, Row
+from mlkit.bpmn.journal.notices import Mail, NewMail, Notice
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.mail import messages
 from mlkit.bpmn.mail.messages import Envelope
 from mlkit.bpmn.mail.texts import Templates

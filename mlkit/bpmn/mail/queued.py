@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.headerregistry import Address
 from typing import Any
 
-from mlkit.bpmn.journal.records import NewMail
+from mlkit.bpmn.journal.notices import NewMail
 from mlkit.errors import BadData
 
 TASK = "mlkit.bpmn.mail:send"

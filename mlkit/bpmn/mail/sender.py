@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from mlkit.bpmn.journal.records import Mail, NewMail, Notice
+from mlkit.bpmn.journal.notices import Mail, NewMail, Notice
 from mlkit.bpmn.mail.composition import Composer, MailSettings
 from mlkit.bpmn.mail.smtp import Connection, Deferred, Rejected, SmtpServer, Undelivered
 from mlkit.bpmn.people.directory import PeopleFile

@@ -204,3 +204,14 @@ def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
     known = {each.id for each in task.form}
     extra = {key: value for key, value in values.items() if key not in known}
     return {**fill(task, {k: v for k, v in values.items() if k in known}), **extra}
+
+
+def is_allowed(task: Task, person: str) -> bool:
+    """Return whether a person may do a task for themselves.
+
+    Whoever it is assigned to may, else its candidate users; a group's members are not known here,
+    so that anybody may be one of them.
+    """
+    if task.assignee is not None:
+        return task.assignee == person
+    return bool(not task.users or task.groups or person in task.users)

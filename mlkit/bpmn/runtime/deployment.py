@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.bpmn.definition import start_timers
-from mlkit.bpmn.definition.model import Callable, Definitions, Problem, Process
+from mlkit.bpmn.definition.model import Callable, Definitions, Process
 from mlkit.bpmn.definition.parser import parse, parse_text, read
 from mlkit.bpmn.definition.parser.library import DIAGRAMS, file_of
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.definition.referenced_names import names_in
 from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.engine.graph import working
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import CONDITION, Audited, Deployed, Row, encode
+from mlkit.bpmn.journal.records import CONDITION, Deployed, Row, encode
 from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.runtime import session as sessions

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlkit.bpmn.definition.model import Callable, Definitions, Problem
+from mlkit.bpmn.definition.model import Callable, Definitions
 from mlkit.bpmn.definition.parser import parse_text, read
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.behaviors.external import offered_name
 from mlkit.bpmn.engine.engine import Engine

@@ -23,7 +23,7 @@ from mlkit.bpmn.engine.waits import (
 )
 from mlkit.bpmn.journal.artifacts import references
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import ENDED, Row
+from mlkit.bpmn.journal.records import ENDED, Damaged, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.session import Session
 
@@ -121,6 +121,22 @@ def requester(journal: Journal, row: Row) -> str:
     for _, event, _ in journal.events(row):
         if isinstance(event, Start | Complete) and event.by:
             found = event.by
+    return found
+
+
+def find_completion(journal: Journal, row: Row, wanted: str) -> str:
+    """Return who has completed a task, by its number or its element's id, and when, in words."""
+    found = ""
+    try:
+        for at, event, steps in journal.events(row):
+            if not isinstance(event, Complete) or not event.by:
+                continue
+            if str(event.id) == wanted or any(
+                each.element == wanted and each.by == event.by for each in steps
+            ):
+                found = f"{event.by} has completed it, at {instant(at)}"
+    except Damaged:
+        return ""
     return found
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Hop
+from mlkit.bpmn.journal.listings import Criteria
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Criteria, Deployed
+from mlkit.bpmn.journal.records import Deployed
 
 INSTANCES = 100
 """The newest instances of a version that are looked at."""

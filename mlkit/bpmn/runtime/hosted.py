@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.listings import Found
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Found, Recorded, Row
+from mlkit.bpmn.journal.records import Damaged, Recorded, Row
 from mlkit.bpmn.people import masking
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.held_secrets import HeldSecrets

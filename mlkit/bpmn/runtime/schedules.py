@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Audited, Row, Scheduled
+from mlkit.bpmn.journal.records import Row, Scheduled
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.scheduler import start_now
 from mlkit.bpmn.runtime.session import Session

@@ -23,7 +23,8 @@ from mlkit.bpmn.engine.events import (
     Suspend,
     Unsuspend,
 )
-from mlkit.bpmn.journal.records import Damaged, Log, Retried, Row, RunningAttempt, Stopped
+from mlkit.bpmn.journal.listings import Retried, Stopped
+from mlkit.bpmn.journal.records import Damaged, Log, Row, RunningAttempt
 from mlkit.bpmn.people import recipients, tasks
 from mlkit.bpmn.people.directory import Directory
 from mlkit.bpmn.people.forms import pack_variables
@@ -210,7 +211,9 @@ class Service:
     def _require_allowed(self, task: Task, person: str) -> None:
         """Refuse who may not do a task, for themselves or for somebody who is away."""
         substitutes = self.journal.absences.now(time.time())
-        if not any(is_allowed(task, each) for each in recipients.acts_for(person, substitutes)):
+        if not any(
+            tasks.is_allowed(task, each) for each in recipients.acts_for(person, substitutes)
+        ):
             raise _refused(task, person)
 
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
@@ -477,34 +480,9 @@ class Service:
         rows = [self.journal.find(instance)] if instance else self.journal.rows()
         newest = sorted(rows, key=lambda row: row.updated, reverse=True)[:_RECENT]
         for row in newest:
-            won = self._winner(row, wanted)
+            won = documents.find_completion(self.journal, row, wanted)
             if won:
                 raise Refused(f"task {wanted} of instance {row.id}: {won}")
-
-    def _winner(self, row: Row, wanted: str) -> str:
-        found = ""
-        try:
-            for at, event, steps in self.journal.events(row):
-                if not isinstance(event, Complete) or not event.by:
-                    continue
-                if str(event.id) == wanted or any(
-                    each.element == wanted and each.by == event.by for each in steps
-                ):
-                    found = f"{event.by} has completed it, at {instant(at)}"
-        except Damaged:
-            return ""
-        return found
-
-
-def is_allowed(task: Task, person: str) -> bool:
-    """Return whether a person may do a task for themselves.
-
-    Whoever it is assigned to may, else its candidate users; a group's members are not known here,
-    so that anybody may be one of them.
-    """
-    if task.assignee is not None:
-        return task.assignee == person
-    return bool(not task.users or task.groups or person in task.users)
 
 
 def _refused(task: Task, person: str) -> Refused:

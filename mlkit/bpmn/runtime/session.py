@@ -30,8 +30,10 @@ from mlkit.bpmn.engine.events import (
 )
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.listings import Found
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Audited, Damaged, Entry, Found, Recorded, Row
+from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Row
 from mlkit.bpmn.people import masking, tasks
 from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.masking import Mask

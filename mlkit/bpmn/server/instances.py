@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.listings import Criteria, Found
 from mlkit.bpmn.journal.parts import Index
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, Found, Row
+from mlkit.bpmn.journal.records import ENDED, STATES, Row
 from mlkit.bpmn.runtime import deployment, documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import (

@@ -6,7 +6,7 @@ import time
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from mlkit.bpmn.journal.records import Absence
+from mlkit.bpmn.journal.notices import Absence
 from mlkit.bpmn.people.recipients import require_absence
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context

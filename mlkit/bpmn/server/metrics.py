@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from mlkit.bpmn.journal.records import ENDED, MAIL_STATES, STATES, Entry
+from mlkit.bpmn.journal.notices import MAIL_STATES
+from mlkit.bpmn.journal.records import ENDED, STATES, Entry
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context

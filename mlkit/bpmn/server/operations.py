@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.journal import records
+from mlkit.bpmn.journal import listings
 from mlkit.bpmn.journal.parts import Index
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, PAGE, answer, body, page
@@ -33,7 +33,7 @@ from mlkit.web.application import (
 )
 from mlkit.web.paths import query
 
-S = TypeVar("S", records.Stopped, records.Retried)
+S = TypeVar("S", listings.Stopped, listings.Retried)
 
 _KIND = (
     Parameter("process", "query", {"type": "string"}, "The key of the definition."),
@@ -169,7 +169,7 @@ class _Operations:
         return self._context.feed.stream(instance)
 
 
-def _describe(each: records.Stopped | records.Retried) -> tuple[int, str, str, str, int, str]:
+def _describe(each: listings.Stopped | listings.Retried) -> tuple[int, str, str, str, int, str]:
     return (
         each.activation, each.instance, each.process, each.element, each.attempt, each.message,
     )  # fmt: skip

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlkit.bpmn.definition.parser import tags_of
+from mlkit.bpmn.journal.listings import OpenTask
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Deployed, OpenTask
+from mlkit.bpmn.journal.records import Deployed
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime.deployment import Check
 from mlkit.bpmn.runtime.service import Service

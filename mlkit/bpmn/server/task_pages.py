@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from mlkit.bpmn import render
-from mlkit.bpmn.journal.records import Damaged, OpenTask, Row, Word
+from mlkit.bpmn.journal.listings import OpenTask, Word
+from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture

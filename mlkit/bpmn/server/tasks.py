@@ -7,7 +7,8 @@ from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.engine import Engine
-from mlkit.bpmn.journal.records import OpenTask, Row
+from mlkit.bpmn.journal.listings import OpenTask
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import (

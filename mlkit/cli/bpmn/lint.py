@@ -14,7 +14,7 @@ from mlkit.cli.output import Output, counted, of
 from mlkit.errors import BadData, InputMissing, MlkitError
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.definition.model import Problem
+    from mlkit.bpmn.definition.problem import Problem
 
 BROKEN = "file.broken"
 
@@ -59,8 +59,8 @@ def lint(
 
 def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -> list[Problem]:
     """Find the problems of a file; one that cannot be read is no reason to leave the others."""
-    from mlkit.bpmn.definition.model import Problem
     from mlkit.bpmn.definition.parser import parse
+    from mlkit.bpmn.definition.problem import Problem
     from mlkit.bpmn.lint.validation import lint as find
 
     try:
@@ -78,7 +78,7 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
 def _of_decisions(file: Path) -> list[Problem]:
     """Find the problems of a decision model, and what is doubtful about its tables."""
     from mlkit.bpmn.decisions.load import Decisions
-    from mlkit.bpmn.definition.model import Problem
+    from mlkit.bpmn.definition.problem import Problem
 
     found = Decisions(file).analyse()
     return [

@@ -15,7 +15,7 @@ from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.journal.records import Mail
+    from mlkit.bpmn.journal.notices import Mail
     from mlkit.bpmn.mail.composition import MailSettings
 
 app = group(

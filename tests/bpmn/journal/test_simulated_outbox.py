@@ -20,7 +20,8 @@ from bpmn.conftest import diagram
 
 from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.definition.start_timers import of_process
-from mlkit.bpmn.journal.records import Mail, NewMail, Notice, Scheduled
+from mlkit.bpmn.journal.notices import Mail, NewMail, Notice
+from mlkit.bpmn.journal.records import Scheduled
 from mlkit.bpmn.journal.sql.journal import SqlJournal
 from mlkit.bpmn.journal.sql.leases import LeaseOwner
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox

@@ -12,7 +12,7 @@ import time
 import pytest
 from bpmn.conftest import diagram
 
-from mlkit.bpmn.journal.records import NewMail
+from mlkit.bpmn.journal.notices import NewMail
 from mlkit.bpmn.mail import sender as sending
 from mlkit.bpmn.people.links import Links
 from mlkit.bpmn.runtime.service import Refused, Service

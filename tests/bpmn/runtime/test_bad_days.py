@@ -19,7 +19,8 @@ from processes import started
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.events import Cancel
 from mlkit.bpmn.engine.step import Step
-from mlkit.bpmn.journal.records import Criteria, RunningAttempt
+from mlkit.bpmn.journal.listings import Criteria
+from mlkit.bpmn.journal.records import RunningAttempt
 from mlkit.bpmn.runtime import session as sessions
 from mlkit.bpmn.runtime.documents import document, incidents, trace
 from mlkit.bpmn.runtime.inspection import damage

@@ -8,7 +8,7 @@ import pytest
 from bpmn.conftest import diagram
 from bpmn.server.conftest import Server
 
-from mlkit.bpmn.journal.records import Throughput
+from mlkit.bpmn.journal.listings import Throughput
 from mlkit.bpmn.runtime.session import Session
 from mlkit.bpmn.server.console.home_page import last_day
 

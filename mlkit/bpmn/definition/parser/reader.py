@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.definition.model import Problem
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.library import Library
 from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.expressions import Expression, ExpressionError, javascript
 from mlkit.errors import ServiceUnavailable
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-from mlkit.bpmn.expressions.feel.lexer import Token, tokenize, unquote
+from mlkit.bpmn.expressions.feel.lexer import Token, unquote
 from mlkit.bpmn.expressions.feel.numbers import number
-from mlkit.bpmn.expressions.feel.scope import KEYWORDS, Names
-from mlkit.bpmn.expressions.feel.types import SIMPLE, Type
-from mlkit.bpmn.expressions.tree import MAX_DEPTH, ExpressionError, Node
+from mlkit.bpmn.expressions.feel.scope import KEYWORDS
+from mlkit.bpmn.expressions.feel.token_reader import TokenReader
+from mlkit.bpmn.expressions.feel.type_parser import parse_type
+from mlkit.bpmn.expressions.feel.types import Type
+from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
 _COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "=": "eq", "!=": "ne"}
 _INFIX: dict[str, tuple[int, str]] = {
@@ -22,24 +24,10 @@ _SUM = 4
 # Words that begin what has dots of its own, or needs brackets as the end of a range.
 _OUT_OF_RANGES = frozenset(("for", "some", "every", "return", "satisfies", "if", "function"))
 _CONSTANTS = {"true": True, "false": False, "null": None}
-_TYPES = sorted((tuple(each.split()) for each in SIMPLE), key=len, reverse=True)
 
 
-class Parser:
-    """Parse one text.
-
-    Args:
-        text: The expression.
-        names: What is known by name: names may hold spaces and operators.
-        start: Where the expression begins in the text.
-    """
-
-    def __init__(self, text: str, names: Names, start: int = 0) -> None:
-        self.text = text
-        self.tokens = tokenize(text, start)
-        self.names = names
-        self.index = 0
-        self.depth = 0
+class Parser(TokenReader):
+    """Parse one text; see `TokenReader` for what it takes."""
 
     # -- entry points --------------------------------------------------------------------------
 
@@ -62,7 +50,7 @@ class Parser:
         position = self.token.position
         if self.token.text == "-" and self.tokens[self.index + 1].kind == "end":
             return Node("literal", position, value=True)
-        if self._words("not", "("):
+        if self.words("not", "("):
             saved = self.index
             self.index += 2
             tests = self._tests(")")
@@ -77,53 +65,14 @@ class Parser:
         if self.token.kind != "end":
             raise self.unexpected()
 
-    # -- tokens --------------------------------------------------------------------------------
-
-    @property
-    def token(self) -> Token:
-        """The token that comes next."""
-        return self.tokens[self.index]
-
-    def next(self) -> Token:
-        """Take the next token."""
-        token = self.tokens[self.index]
-        self.index += token.kind != "end"
-        return token
-
-    def accept(self, text: str) -> bool:
-        """Take the next token if it is this symbol or word."""
-        token = self.tokens[self.index]
-        found = token.text == text and token.kind in ("symbol", "name")
-        self.index += found
-        return found
-
-    def expect(self, text: str) -> None:
-        """Take this symbol or word, or refuse the expression."""
-        if not self.accept(text):
-            raise ExpressionError(self.text, self.token.position, f"expected {text!r}")
-
-    def unexpected(self) -> ExpressionError:
-        """Return the error for the next token."""
-        shown = repr(self.token.text) if self.token.text else "end of expression"
-        return ExpressionError(self.text, self.token.position, f"unexpected {shown}")
-
-    def _words(self, *words: str) -> bool:
-        ahead = self.tokens[self.index : self.index + len(words)]
-        return [each.text for each in ahead] == [*words] and ahead[0].kind != "string"
-
     # -- operators -----------------------------------------------------------------------------
 
     def expression(self, floor: int = 0) -> Node:
         """Parse operators that bind at least as tightly as `floor`."""
-        self._deeper()
+        self.deeper()
         node = self._continue(self._operand(), floor)
         self.depth -= 1
         return node
-
-    def _deeper(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ExpressionError(self.text, self.token.position, "nests too deeply")
 
     def _continue(self, left: Node, floor: int) -> Node:
         while True:
@@ -144,7 +93,7 @@ class Parser:
 
     def _instance(self, left: Node, position: int) -> Node:
         self.expect("of")
-        return Node("instance", position, (left,), self.type())
+        return Node("instance", position, (left,), parse_type(self))
 
     def _in(self, left: Node, position: int) -> Node:
         """Parse what `in` looks into: `< 5`, `(1, > 5)`, a range, or an expression."""
@@ -154,7 +103,7 @@ class Parser:
         if opening.text != "(":
             return Node("in", position, (left, self._test(_SUM)))
         self.next()
-        self._deeper()
+        self.deeper()
         inside = self._parse_opened_range(opening) or self._tests(")")
         self.depth -= 1
         if inside.op == "tests" and len(inside.children) == 1:
@@ -171,7 +120,7 @@ class Parser:
         token = self.token
         if token.text == "-" and token.kind == "symbol":
             self.next()
-            self._deeper()
+            self.deeper()
             operand = self._operand()
             self.depth -= 1
             return Node("neg", token.position, (operand,))
@@ -342,30 +291,7 @@ class Parser:
     def _key(self) -> str:
         if self.token.kind == "string":
             return unquote(self.next())
-        return self._name_until((":",))
-
-    def _name_until(self, closing: tuple[str, ...]) -> str:
-        """Parse a name that is being declared: everything before what ends it."""
-        first = self.token
-        if first.kind != "name":
-            raise ExpressionError(self.text, first.position, "expected a name")
-        words = [self.next().text]
-        while self.token.kind != "end" and self.token.text not in closing:
-            if self.token.kind == "string" or self.token.text in (
-                "(",
-                ")",
-                "[",
-                "]",
-                "{",
-                "}",
-                ",",
-            ):
-                raise self.unexpected()
-            spaced = self.tokens[self.index - 1].end < self.token.position
-            words.append((" " if spaced else "") + self.next().text)
-        name = "".join(words)
-        self.names.see(name)
-        return name
+        return self.name_until((":",))
 
     # -- names and calls -----------------------------------------------------------------------
 
@@ -430,7 +356,7 @@ class Parser:
         while not self.accept(")"):
             if keys:
                 self.expect(",")
-            keys.append(self._name_until((":",)))
+            keys.append(self.name_until((":",)))
             self.expect(":")
             values.append(self._item())
         return tuple(values), tuple(keys)
@@ -450,7 +376,7 @@ class Parser:
         domains: list[Node] = []
         self.names.open()
         while not names or self.accept(","):
-            name = self._name_until(("in",))
+            name = self.name_until(("in",))
             self.expect("in")
             domains.append(self._domain())
             names.append(name)
@@ -475,8 +401,8 @@ class Parser:
         while not self.accept(")"):
             if names:
                 self.expect(",")
-            names.append(self._name_until((":", ",", ")")) if not types else self._parameter())
-            types.append(self.type() if self.accept(":") else None)
+            names.append(self.name_until((":", ",", ")")) if not types else self._parameter())
+            types.append(parse_type(self) if self.accept(":") else None)
         if self.accept("external"):
             return Node("external", position, (self.expression(),), tuple(names))
         self.names.open(names)
@@ -485,59 +411,7 @@ class Parser:
         return Node("function", position, (body,), (tuple(names), tuple(types)))
 
     def _parameter(self) -> str:
-        return self._name_until((":", ",", ")"))
-
-    # -- types ---------------------------------------------------------------------------------
-
-    def type(self) -> Type:
-        """Parse a type, as `instance of` and parameters have it."""
-        declared = self._parse_declared_type()
-        if declared is not None:
-            return declared
-        self._deeper()
-        name = self._type_name()
-        found = Type(name)
-        if name in ("list", "range") and self.accept("<"):
-            found = Type(name, (self.type(),))
-            self.expect(">")
-        elif name == "context" and self.accept("<"):
-            found = Type(name, entries=self._entry_types())
-        elif name == "function" and self.accept("<"):
-            parts = self._part_types()
-            found = Type(name, parts, result=self.type() if self.accept("->") else None)
-        self.depth -= 1
-        return found
-
-    def _parse_declared_type(self) -> Type | None:
-        """Parse the name of a type that a decision model defines."""
-        count, name = self.names.match_type(self.tokens, self.index)
-        self.index += count
-        return self.names.types[name] if count else None
-
-    def _type_name(self) -> str:
-        for words in _TYPES:
-            if self._words(*words):
-                self.index += len(words)
-                return " ".join(words)
-        raise ExpressionError(self.text, self.token.position, "there is no such type")
-
-    def _part_types(self) -> tuple[Type, ...]:
-        parts: list[Type] = []
-        while not self.accept(">"):
-            if parts:
-                self.expect(",")
-            parts.append(self.type())
-        return tuple(parts)
-
-    def _entry_types(self) -> dict[str, Type]:
-        entries: dict[str, Type] = {}
-        while not self.accept(">"):
-            if entries:
-                self.expect(",")
-            name = self._name_until((":",))
-            self.expect(":")
-            entries[name] = self.type()
-        return entries
+        return self.name_until((":", ",", ")"))
 
 
 def find_references(tree: Node) -> Iterable[str]:

@@ -6,7 +6,7 @@ that writes runs inside a transaction of the caller.
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.records import Absence
+from mlkit.bpmn.journal.notices import Absence
 from mlkit.storage.database import Database
 
 PEOPLE_VERSIONS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlkit.bpmn.journal.records import Audited
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.storage.database import Database
 
 TABLES = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlkit.bpmn.journal.records import ENDED, Criteria
+from mlkit.bpmn.journal.listings import Criteria
+from mlkit.bpmn.journal.records import ENDED
 from mlkit.bpmn.journal.sql.index_rows import searchable
 from mlkit.errors import UsageError
 

@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.engine.state import State
-from mlkit.bpmn.journal.records import (
+from mlkit.bpmn.journal.listings import (
     Alike,
     Criteria,
     Found,
     OpenTask,
     Retried,
-    Row,
     Stopped,
     Throughput,
     Word,
 )
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
 from mlkit.bpmn.journal.sql.index_damage import find_damage
 from mlkit.bpmn.journal.sql.index_rows import (

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from mlkit.bpmn.journal.records import Mail, NewMail, Notice, encode
+from mlkit.bpmn.journal.notices import Mail, NewMail, Notice
+from mlkit.bpmn.journal.records import encode
 from mlkit.storage.database import Database
 
 OUTBOX_VERSIONS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mlkit.bpmn.journal.records import OpenTask, Word
+from mlkit.bpmn.journal.listings import OpenTask, Word
 from mlkit.bpmn.journal.sql.criteria import HEX, anywhere, like
 from mlkit.bpmn.journal.sql.index_rows import alike, names_text
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mlkit.bpmn.definition.model import FlowNode, Problem, Process, Scope
+from mlkit.bpmn.definition.model import FlowNode, Process, Scope
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.lint.rules import data, event, flow, listeners, vendor
 from mlkit.bpmn.lint.rules.place import Place, wrong
 

@@ -16,10 +16,10 @@ from mlkit.bpmn.definition.model import (
     FlowNode,
     Loop,
     Person,
-    Problem,
     Scope,
     Script,
 )
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.engine import graph
 from mlkit.bpmn.lint.rules.place import Place
 

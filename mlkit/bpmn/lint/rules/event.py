@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from mlkit.bpmn.definition.model import FlowNode, Problem, Scope
+from mlkit.bpmn.definition.model import FlowNode, Scope
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.definition.timers import READ_AT, require_future, schedule
 from mlkit.bpmn.engine.behaviors.inclusive import is_link, link_name
 from mlkit.bpmn.engine.graph import nodes, scopes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlkit.bpmn.definition.model import FlowNode, Problem, Scope
+from mlkit.bpmn.definition.model import FlowNode, Scope
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.engine.behaviors.inclusive import is_link, link_name
 from mlkit.bpmn.engine.behaviors.subprocess import begins_alone, entry_nodes
 from mlkit.bpmn.lint.rules.place import Place, wrong

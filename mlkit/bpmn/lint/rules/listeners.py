@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlkit.bpmn.definition.model import FlowNode, Loop, Problem, Process, Scope
+from mlkit.bpmn.definition.model import FlowNode, Loop, Process, Scope
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.engine.graph import scopes
 from mlkit.bpmn.lint.rules.data import branches
 from mlkit.bpmn.lint.rules.place import Place

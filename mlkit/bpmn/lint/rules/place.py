@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mlkit.bpmn.definition.model import FlowNode, Problem, Process, Scope
+from mlkit.bpmn.definition.model import FlowNode, Process, Scope
+from mlkit.bpmn.definition.problem import Problem
 
 
 class Place(NamedTuple):

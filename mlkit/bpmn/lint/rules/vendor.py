@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from mlkit.bpmn.definition.model import Problem, Scope
+from mlkit.bpmn.definition.model import Scope
+from mlkit.bpmn.definition.problem import Problem
 from mlkit.bpmn.lint.rules.data import branches
 from mlkit.bpmn.lint.rules.place import Place
 

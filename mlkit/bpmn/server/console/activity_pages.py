@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.journal.records import Audited
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hide

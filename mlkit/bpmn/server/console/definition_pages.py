@@ -8,7 +8,8 @@ from typing import Any
 
 from mlkit.bpmn import render
 from mlkit.bpmn.engine.events import Start
-from mlkit.bpmn.journal.records import Criteria, Deployed, encode
+from mlkit.bpmn.journal.listings import Criteria
+from mlkit.bpmn.journal.records import Deployed, encode
 from mlkit.bpmn.render.heat import HEAT, heat
 from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import deployment

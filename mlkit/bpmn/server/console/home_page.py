@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, OpenTask, Stopped, Throughput
+from mlkit.bpmn.journal.listings import Criteria, OpenTask, Stopped, Throughput
+from mlkit.bpmn.journal.records import ENDED, STATES
 from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service

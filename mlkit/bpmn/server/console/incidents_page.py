@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.listings import Retried, Stopped
 from mlkit.bpmn.journal.parts import Index
-from mlkit.bpmn.journal.records import Retried, Stopped
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page, page
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hide

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from mlkit.bpmn.journal.listings import Retried, Stopped
 from mlkit.bpmn.journal.parts import Index
-from mlkit.bpmn.journal.records import Retried, Stopped
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page
 from mlkit.bpmn.server.console.incidents_page import IncidentsPage, list_routes

@@ -10,7 +10,8 @@ from threading import Lock
 from mlkit.bpmn import render
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
-from mlkit.bpmn.journal.records import Criteria, Deployed, Row
+from mlkit.bpmn.journal.listings import Criteria
+from mlkit.bpmn.journal.records import Deployed, Row
 from mlkit.bpmn.runtime.service import Service
 from mlkit.errors import MlkitError
 
