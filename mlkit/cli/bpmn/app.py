@@ -46,7 +46,7 @@ app = group(
         ),
         "worker": (
             "mlkit.cli.bpmn.worker:worker",
-            "Run external tasks of a server, in isolated processes on this machine.",
+            "Run external tasks and scripts of a server, in isolated processes on this machine.",
         ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",

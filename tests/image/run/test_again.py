@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError, NotFound
 
-from mlkit.image.run import again, engine
+from mlkit.image.run import again
+from mlkit.image.run.engine import engine
+from mlkit.image.run.engine.container import remove_made
 
 
 class Thing:
@@ -53,7 +55,7 @@ def test_a_long_attempt_that_is_disturbed_is_followed_by_others():
 )
 def test_what_others_still_hold_is_removed_when_they_have_left_it(text):
     thing = Thing(APIError(text), APIError(text))
-    assert engine._remove_made(thing)
+    assert remove_made(thing)
     assert thing.attempts == 3
 
 
@@ -65,7 +67,7 @@ def test_what_is_refused_for_another_reason_is_not_tried_again_nor_said_to_be_re
 ):
     removed, kept = Thing(), Thing(error)
     left = [
-        (name, engine._Left(lambda: None, lambda thing=thing: engine._remove_made(thing)))
+        (name, engine._Left(lambda: None, lambda thing=thing: remove_made(thing)))
         for name, thing in (("network a", removed), ("network b", kept))
     ]
     client = engine.Engine.__new__(engine.Engine)
