@@ -29,15 +29,32 @@ struct Panel {
   double to_the_right[nodes][nodes];  // [r][q]: of g at node r in the integral from node q on
 };
 
-// counts: [k][nodes], the chances of 0 .. k-1 arms above; scratch: 2 (shown + 1) k nodes doubles.
-#define MLKIT_DECLARE_PROPENSITY_KERNEL(isa)                                                     \
-  namespace isa {                                                                                \
-  void count_above(const Panel& panel, Arm* arms, const std::uint32_t* which, std::size_t count, \
-                   std::size_t k, double* counts);                                               \
-  void densities(const Panel& panel, Arm& arm, double* density, double* above);                  \
-  void add_ranks(const Panel& panel, const double* density, const double* above,                 \
-                 std::size_t shown, std::size_t k, const double* counts, double* scratch,        \
-                 double* ranks);                                                                 \
+// How many of some arms are expected above a point, and how fast that changes there.
+struct Crowd {
+  double above = 0, density = 0;
+};
+
+// Where the density has fallen to exp(-depth) of its height, or somewhat farther from the mode.
+struct End {
+  double direction;  // 1: above the mode, -1: below
+  double depth;
+};
+inline constexpr std::size_t end_count = 3;
+
+// find_ends: for each of `end_count` wanted ends an array of all arms'.
+// count_above: counts is [k][nodes], the chances of 0 .. k-1 arms above; returns the crowd at the
+// lowest node.
+// add_ranks: scratch is 2 (shown + 1) k nodes doubles.
+#define MLKIT_DECLARE_PROPENSITY_KERNEL(isa)                                               \
+  namespace isa {                                                                          \
+  void find_ends(const double* a, const double* b, const double* mode, const double* peak, \
+                 std::size_t count, const End* wanted, double* const* ends);               \
+  Crowd count_above(const Panel& panel, Arm* arms, std::size_t count, std::size_t k,       \
+                    double* counts);                                                       \
+  void densities(const Panel& panel, Arm& arm, double* density, double* above);            \
+  void add_ranks(const Panel& panel, const double* density, const double* above,           \
+                 std::size_t shown, std::size_t k, const double* counts, double* scratch,  \
+                 double* ranks);                                                           \
   }
 
 MLKIT_DECLARE_PROPENSITY_KERNEL(baseline)

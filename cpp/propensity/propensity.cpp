@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include "propensity/kernel.hpp"
 #include "simd/simd.hpp"
@@ -19,9 +20,14 @@ constexpr double core = 20;          // and from where on panels are as narrow a
 constexpr double narrow_from = 1e5;  // curvature: six terms of the series hold to 1e-10
 constexpr double widest = 1.5;       // of a panel, where the logit bends:
 constexpr double bent = 60;          // up to here
+constexpr double reached = 1.2;      // how far a panel may reach into a narrower arm
+constexpr double per_change = 1.5;   // width of a panel in units of what a density changes over,
+constexpr double per_crowd = 4;      // of the number of arms above that it may add or bring,
+constexpr double per_tail = 7.2;     // and of the log of the chance that none is above
 constexpr std::size_t most_panels = 1'000'000;
 
 struct Kernel {
+  decltype(&baseline::find_ends) find_ends;
   decltype(&baseline::count_above) count_above;
   decltype(&baseline::densities) densities;
   decltype(&baseline::add_ranks) add_ranks;
@@ -31,12 +37,12 @@ Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
     case simd::Isa::avx512:
-      return {avx512::count_above, avx512::densities, avx512::add_ranks};
+      return {avx512::find_ends, avx512::count_above, avx512::densities, avx512::add_ranks};
     case simd::Isa::avx2:
-      return {avx2::count_above, avx2::densities, avx2::add_ranks};
+      return {avx2::find_ends, avx2::count_above, avx2::densities, avx2::add_ranks};
 #endif
     default:
-      return {baseline::count_above, baseline::densities, baseline::add_ranks};
+      return {baseline::find_ends, baseline::count_above, baseline::densities, baseline::add_ranks};
   }
 }
 
@@ -113,18 +119,6 @@ double log_height(double a, double b) {
          stirling_rest(a) - stirling_rest(b);
 }
 
-double fall(const Arm& arm, double y) {
-  return arm.peak - (arm.a * log_sigmoid(y) + arm.b * log_sigmoid(-y));
-}
-
-// Where the density has fallen so far, nearly.
-double end(const Arm& arm, double spread, double direction, double depth) {
-  double away = std::sqrt(2 * depth) * spread;
-  while (!arm.narrow && fall(arm, arm.mode + direction * away) < depth) away *= 1.3;
-  while (!arm.narrow && fall(arm, arm.mode + direction * away / 1.3) > depth) away /= 1.3;
-  return arm.mode + direction * away;
-}
-
 Arm arm_of(double a, double b) {
   Arm arm{};
   arm.a = a, arm.b = b;
@@ -138,50 +132,53 @@ Arm arm_of(double a, double b) {
   arm.curve[2] = -curvature * (1 - 6 * m * (1 - m)) / 24;
   arm.curve[3] = -curvature * (1 - 2 * m) * (1 - 12 * m * (1 - m)) / 120;
   arm.curve[4] = -curvature * (1 + m * (1 - m) * (120 * m * (1 - m) - 30)) / 720;
-  const double spread = std::sqrt(1 / a + 1 / b);
-  arm.low = end(arm, spread, -1, reach), arm.high = end(arm, spread, 1, reach);
-  arm.begin = end(arm, spread, 1, core);
   return arm;
 }
 
-// How fast densities change between two points: the largest x (1 - x) there, and x at the right.
-class Place {
- public:
-  Place(double right, double left) {
-    const double near_zero = std::clamp(0.0, std::max(left, -700.0), std::max(right, -700.0));
-    bend_ = 1 / (1 + std::exp(-near_zero)) / (1 + std::exp(near_zero));
-    x_ = 1 / (1 + std::exp(-right)), rest_ = 1 / (1 + std::exp(right));
+// What of an arm says how wide panels may be.
+struct Extent {
+  double begin, low;  // between these the panels are as narrow as the density asks
+  double curvature;   // of a narrow arm, which is crossed near its mode: one number
+  double total;       // a + b of another
+  double a, b;
+
+  // The inverse of the length over which the density changes at x, where bend is x (1 - x).
+  double rate(double bend, double x, double rest) const {
+    if (curvature > 0) return std::sqrt(curvature);
+    return std::max({std::sqrt(total * bend), std::abs(slope(x, rest)) / 2, 1e-305});
   }
 
-  // The inverse of the length over which an arm's density changes.
-  double rate(const Arm& arm) const {
-    if (arm.narrow) return std::sqrt(-2 * arm.curve[0]);
-    return std::max({std::sqrt((arm.a + arm.b) * bend_), std::abs(slope(arm)) / 2, 1e-305});
-  }
-
-  // Of the logarithm of an arm's density.
-  double slope(const Arm& arm) const { return arm.a * rest_ - arm.b * x_; }
-
- private:
-  double bend_, x_, rest_;
+  // Of the logarithm of the density.
+  double slope(double x, double rest) const { return a * rest - b * x; }
 };
 
 class Integration {
  public:
   Integration(const double* a, const double* b, std::size_t count,
               const std::vector<std::uint32_t>& shown, std::size_t k, double width)
-      : shown_(shown), k_(k), width_(width), kernel_(selected_kernel()) {
-    for (std::size_t i = 0; i < count; ++i) arms_.push_back(arm_of(a[i], b[i]));
+      : k_(k), width_(width), kernel_(selected_kernel()) {
+    std::vector<Arm> arms(count);
+    for (std::size_t i = 0; i < count; ++i) arms[i] = arm_of(a[i], b[i]);
+    find_ends(arms, a, b);
     std::vector<bool> is_shown(count);
     for (const auto i : shown) {
       is_shown[i] = true;
-      arms_[i].begin = arms_[i].high;  // their propensity may lie in the tail
+      arms[i].begin = arms[i].high;  // their propensity may lie in the tail
+      shown_.push_back(arms[i]);
     }
-    for (std::uint32_t i = 0; i < count; ++i)
-      if (!is_shown[i]) others_.push_back(i);
     // Those that begin first come first: what has not begun is the end of the list.
-    std::sort(others_.begin(), others_.end(),
-              [&](auto i, auto j) { return arms_[i].high > arms_[j].high; });
+    std::vector<std::pair<double, std::size_t>> order;
+    for (std::size_t i = 0; i < count; ++i)
+      if (!is_shown[i]) order.emplace_back(-arms[i].high, i);
+    std::sort(order.begin(), order.end());
+    for (const auto& [key, i] : order) others_.push_back(arms[i]);
+    for (const Arm& arm : arms) {
+      const double curvature = -2 * arm.curve[0];
+      extents_.push_back({arm.begin, arm.low, arm.narrow ? curvature : 0.0,
+                          arm.narrow ? 0.0 : arm.a + arm.b, arm.a, arm.b});
+    }
+    std::sort(extents_.begin(), extents_.end(),
+              [](const auto& one, const auto& other) { return one.begin > other.begin; });
     density_.resize(shown.size() * nodes), above_.resize(shown.size() * nodes);
     scratch_.resize(2 * (shown.size() + 1) * k * nodes);
     counts_.resize(k * nodes);
@@ -189,12 +186,9 @@ class Integration {
   }
 
   Propensities run() {
-    double y = -std::numeric_limits<double>::infinity();
+    double y = extents_.front().begin;
     double last = std::numeric_limits<double>::infinity();
-    for (const Arm& arm : arms_) {
-      y = std::max(y, arm.begin);
-      last = std::min(last, arm.low);
-    }
+    for (const Extent& each : extents_) last = std::min(last, each.low);
     while (found_.panels < most_panels && y > last) {
       y = step(y);
       ++found_.panels;
@@ -205,33 +199,73 @@ class Integration {
   }
 
  private:
-  const std::vector<std::uint32_t>& shown_;
   std::size_t k_;
   double width_;
   Kernel kernel_;
-  std::vector<Arm> arms_;
-  std::vector<std::uint32_t> others_;
+  std::vector<Arm> shown_, others_;
+  std::vector<Extent> extents_, crossed_;  // of all arms; of those that the next panel crosses
+  std::size_t begun_ = 0;                  // how many of `extents_` have been crossed, or are
+  Crowd crowd_;                            // at the left end of the last panel
   std::vector<double> density_, above_, scratch_, counts_;
   std::vector<double> slate_density_, none_above_, halves_;  // of all panels
   Propensities found_;
 
-  // The left edge of the panel that begins at y.
-  double edge(double y) const {
-    double left = farthest(y), fastest = 0, together = 0;
-    const Place here(y, left);
-    for (const Arm& arm : arms_) {
-      if (arm.low >= y || arm.begin < y) continue;
-      fastest = std::max(fastest, here.rate(arm));
-      together += std::max(0.0, here.slope(arm));  // of the product of all P(Y < y)
+  void find_ends(std::vector<Arm>& arms, const double* a, const double* b) const {
+    const std::size_t count = arms.size();
+    std::vector<double> mode(count), peak(count), high(count), begin(count), low(count);
+    for (std::size_t i = 0; i < count; ++i) mode[i] = arms[i].mode, peak[i] = arms[i].peak;
+    constexpr End wanted[end_count] = {{1, reach}, {1, core}, {-1, reach}};
+    double* const ends[end_count] = {high.data(), begin.data(), low.data()};
+    kernel_.find_ends(a, b, mode.data(), peak.data(), count, wanted, ends);
+    for (std::size_t i = 0; i < count; ++i) {
+      Arm& arm = arms[i];
+      arm.high = high[i], arm.begin = begin[i], arm.low = low[i];
+      if (!arm.narrow) continue;
+      // Its logarithms would cancel; it is nearly a Gauss curve.
+      const double spread = 1 / std::sqrt(-2 * arm.curve[0]);
+      arm.high = arm.mode + std::sqrt(2 * reach) * spread;
+      arm.begin = arm.mode + std::sqrt(2 * core) * spread;
+      arm.low = arm.mode - std::sqrt(2 * reach) * spread;
     }
-    fastest = std::max(fastest, together / 12);
-    if (fastest > 0) left = std::max(left, y - width_ / fastest);
+  }
+
+  // The left edge of the panel that begins at y.
+  double edge(double y) {
+    double left = farthest(y);
+    const double near_zero = std::clamp(0.0, std::max(left, -700.0), std::max(y, -700.0));
+    const double bend = 1 / (1 + std::exp(-near_zero)) / (1 + std::exp(near_zero));
+    const double x = 1 / (1 + std::exp(-y)), rest = 1 / (1 + std::exp(y));
+    std::erase_if(crossed_, [y](const Extent& each) { return each.low >= y; });
+    for (; begun_ < extents_.size() && extents_[begun_].begin >= y; ++begun_)
+      if (extents_[begun_].low < y) crossed_.push_back(extents_[begun_]);
+    if (!crossed_.empty()) left = std::max(left, y - width_ * room(bend, x, rest));
+    // Ranks are decided where the number of arms above grows by a few.
+    if (crowd_.above > 0 && crowd_.density > 0) {
+      const double growing = std::log1p(per_crowd / crowd_.above) * crowd_.above;
+      left = std::max(left, y - width_ * growing / crowd_.density);
+    }
     // A panel may not reach far into an arm that is narrower: it ends where that begins.
-    for (const Arm& arm : arms_)
-      if (arm.begin < y && arm.begin > left)
-        left = std::max(left, std::min(y - 2 * width_ / here.rate(arm), arm.begin));
+    for (std::size_t i = begun_; i < extents_.size() && extents_[i].begin > left; ++i) {
+      const double within = y - width_ * reached / extents_[i].rate(bend, x, rest);
+      left = std::max(left, std::min(within, extents_[i].begin));
+    }
     // Between the supports of all arms nothing happens: go on to the next one.
     return std::isfinite(left) ? left : y - widest;
+  }
+
+  // How wide the arms that it crosses let a panel be.
+  double room(double bend, double x, double rest) const {
+    double total = 0, curvature = 0, steepest = 0, together = 0;
+    for (const Extent& each : crossed_) {
+      const double slope = each.slope(x, rest);
+      total = std::max(total, each.total);
+      curvature = std::max(curvature, each.curvature);
+      if (each.total > 0) steepest = std::max(steepest, std::abs(slope));
+      together += std::max(0.0, slope);  // of the product of all P(Y < y)
+    }
+    const double square = std::max(total * bend, curvature);
+    const double fastest = std::max({std::sqrt(square), steepest / 2, 1e-305});
+    return std::min(per_change / fastest, per_tail / std::max(together, 1e-305));
   }
 
   // Far from 0 the logarithms are straight, and a panel may have any width.
@@ -260,10 +294,12 @@ class Integration {
     std::fill(counts_.begin(), counts_.end(), 0.0);
     std::fill_n(counts_.begin(), nodes, 1.0);
     std::size_t begun = 0;
-    while (begun < others_.size() && arms_[others_[begun]].high > left) ++begun;
-    kernel_.count_above(panel, arms_.data(), others_.data(), begun, k_, counts_.data());
+    while (begun < others_.size() && others_[begun].high > left) ++begun;
+    crowd_ = kernel_.count_above(panel, others_.data(), begun, k_, counts_.data());
     for (std::size_t i = 0; i < shown_.size(); ++i)
-      kernel_.densities(panel, arms_[shown_[i]], &density_[i * nodes], &above_[i * nodes]);
+      kernel_.densities(panel, shown_[i], &density_[i * nodes], &above_[i * nodes]);
+    for (std::size_t i = 0; i < shown_.size(); ++i)
+      crowd_.above += above_[i * nodes], crowd_.density += density_[i * nodes];
     kernel_.add_ranks(panel, density_.data(), above_.data(), shown_.size(), k_, counts_.data(),
                       scratch_.data(), found_.ranks.data());
     slate_density_.insert(slate_density_.end(), density_.begin(), density_.end());

@@ -26,7 +26,7 @@ struct Propensities {
 };
 
 // Propensities of the `shown` arms among the `count` arms Beta(a, b); 1 <= k <= count. `width` is
-// that of the panels, in units of what the narrowest density in reach changes over.
+// that of the panels, in units of what gives ranks relative errors below 1e-5.
 Propensities top_k(const double* a, const double* b, std::size_t count,
                    const std::vector<std::uint32_t>& shown, std::size_t k, double width);
 

@@ -44,31 +44,47 @@ MLKIT_INLINE typename V::Real power_of_two(typename V::Real shifted_integer) {
   return V::as_real((V::as_word(shifted_integer) + 1023) << 52);
 }
 
-// The exponential of numbers x <= 0, to 1 ulp; subnormal results and 0 included. Taylor's
-// series after x = k ln 2 + r, |r| <= ln(2) / 2.
+// The exponentials of numbers x <= 0, to 1 ulp; subnormal results and 0 included. Taylor's
+// series after x = k ln 2 + r, |r| <= ln(2) / 2. Each is a chain of operations that wait for one
+// another: those of several vectors fill the gaps.
+template <class V, std::size_t count>
+MLKIT_INLINE void exp_of_negative(typename V::Real (&x)[count]) {
+  using Real = typename V::Real;
+  constexpr double series[] = {2.08767569878681e-09,
+                               2.505210838544172e-08,
+                               2.7557319223985893e-07,
+                               2.7557319223985893e-06,
+                               2.48015873015873e-05,
+                               1.984126984126984e-04,
+                               1.388888888888889e-03,
+                               8.333333333333333e-03,
+                               4.1666666666666664e-02,
+                               1.6666666666666666e-01,
+                               0.5,
+                               1.0,
+                               1.0};
+  Real k[count], r[count], sum[count];
+  for (std::size_t i = 0; i < count; ++i) {
+    x[i] = V::select(V::less(x[i], V::real(-746.0)), V::real(-746.0), x[i]);
+    k[i] = (x[i] * 1.4426950408889634 + integer_shift) - integer_shift;
+    r[i] = (x[i] - k[i] * ln2_high) - k[i] * ln2_low;
+    sum[i] = V::real(1.6059043836821613e-10);
+  }
+  for (const double term : series)
+    for (std::size_t i = 0; i < count; ++i) sum[i] = sum[i] * r[i] + term;
+  // In two steps, since 2^k alone may be below the normal range.
+  for (std::size_t i = 0; i < count; ++i) {
+    const Real half = k[i] * 0.5 + integer_shift;
+    const Real rest = (k[i] - (half - integer_shift)) + integer_shift;
+    x[i] = sum[i] * power_of_two<V>(half) * power_of_two<V>(rest);
+  }
+}
+
 template <class V>
 MLKIT_INLINE typename V::Real exp_of_negative(typename V::Real x) {
-  using Real = typename V::Real;
-  x = V::select(V::less(x, V::real(-746.0)), V::real(-746.0), x);
-  const Real k = (x * 1.4426950408889634 + integer_shift) - integer_shift;
-  const Real r = (x - k * ln2_high) - k * ln2_low;
-  Real sum = r * 1.6059043836821613e-10 + 2.08767569878681e-09;
-  sum = sum * r + 2.505210838544172e-08;
-  sum = sum * r + 2.755731922398589e-07;
-  sum = sum * r + 2.7557319223985893e-06;
-  sum = sum * r + 2.48015873015873e-05;
-  sum = sum * r + 1.984126984126984e-04;
-  sum = sum * r + 1.388888888888889e-03;
-  sum = sum * r + 8.333333333333333e-03;
-  sum = sum * r + 4.1666666666666664e-02;
-  sum = sum * r + 1.6666666666666666e-01;
-  sum = sum * r + 0.5;
-  sum = sum * r + 1.0;
-  sum = sum * r + 1.0;
-  // In two steps, since 2^k alone may be below the normal range.
-  const Real half = k * 0.5 + integer_shift;
-  const Real rest = (k - (half - integer_shift)) + integer_shift;
-  return sum * power_of_two<V>(half) * power_of_two<V>(rest);
+  typename V::Real one[1] = {x};
+  exp_of_negative<V>(one);
+  return one[0];
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ from mlkit.bandit.sampler import check_parameters
 
 Array = NDArray[np.float64]
 
-_WIDTH = 0.6
+_WIDTH = 1.0
 _ERROR = 1e-5
 _LEAST_ERROR = 1e-12
 
@@ -65,9 +65,9 @@ def top_k(
         b: Second parameters, likewise; one dimension, as many as `a`, or either a number.
         k: Length of the ranking.
         shown: Places of the arms to compute for, in their order; None: all, as they are.
-        error: Bound of the relative error of ranks; ten times that of a slate with a probability
-            of more than 1e-8, while rarer slates need a smaller bound. It is reached among
-            hundreds of equal arms; mostly the error is far smaller.
+        error: Bound of the relative error of ranks, besides 1e-12 by rounding; ten times that of a
+            slate with a probability of more than 1e-8, while rarer slates need a smaller bound. It
+            is reached among hundreds of equal arms; mostly the error is far smaller.
 
     Raises:
         ValueError: A parameter is out of range, or a shape, k, a place or the error is wrong.

@@ -134,6 +134,30 @@ def test_finer_on_demand():
     assert errors[2] < errors[1]
 
 
+def many_posteriors(kind: str, count: int, rng: np.random.Generator):
+    if kind == "clicks":
+        impressions = np.floor(10 ** rng.uniform(0, 5, count)).astype(int)
+        clicks = rng.binomial(impressions, rng.beta(2, 60, count))
+        return 1.0 + clicks, 1.0 + impressions - clicks
+    if kind == "one mean":
+        mean, size = rng.uniform(0.45, 0.55, count), 10 ** rng.uniform(0, 6, count)
+        return mean * size, (1 - mean) * size
+    return tuple(10 ** rng.uniform(-3, {"any": 5, "small": 0.5}[kind], (2, count)))
+
+
+@pytest.mark.parametrize("count", [2, 10, 100, 400])
+@pytest.mark.parametrize("kind", ["clicks", "one mean", "any", "small"])
+def test_ranks_and_slates_have_the_errors_that_are_promised(kind, count):
+    rng = np.random.default_rng(count)
+    for _ in range(3):
+        a, b = many_posteriors(kind, count, rng)
+        shown = np.argsort(-rng.beta(a, b))[:10]
+        found, finer = (top_k(a, b, len(shown), shown, error=e) for e in (1e-5, 1e-12))
+        assert_allclose(found.ranks, finer.ranks, rtol=1e-5, atol=1e-12)
+        if finer.slate > 1e-8:
+            assert_allclose(found.slate, finer.slate, rtol=1e-4)
+
+
 def test_every_instruction_set_gives_the_same_bits(monkeypatch):
     rng = np.random.default_rng(5)
     a, b = 10 ** rng.uniform(-3, 8, (2, 60))

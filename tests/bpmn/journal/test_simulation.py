@@ -316,8 +316,10 @@ def test_hosts_keep_what_they_promise(connection):
 
 
 @pytest.mark.slow
-def test_hosts_keep_what_they_promise_for_many_seeds(connection):
-    play(connection, Protocol(), seeds(MANY))
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", [MANY, pytest.param(20_000, marks=pytest.mark.nightly)])
+def test_hosts_keep_what_they_promise_for_many_seeds(connection, number):
+    play(connection, Protocol(), seeds(number))
 
 
 @pytest.mark.parametrize(
