@@ -8,6 +8,7 @@ there. A transfer that fails is a failed attempt, which names the file.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import IO, Any, TypeVar
 import msgspec
 
 from mlkit.bpmn.engine.work_file import WorkFile
-from mlkit.bpmn.journal.artifacts import ArtifactStore, names
+from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash, names
 from mlkit.bpmn.runtime import working_folders
 from mlkit.bpmn.worker.connection import Connection, Lost
 from mlkit.errors import BadData, MlkitError, ServiceUnavailable, UsageError
@@ -124,17 +125,19 @@ class Carrier:
             return None
         store = _TaskStore(self._folder, Contents(self.connection, task))
         files = msgspec.convert(job.pop("files"), _FILES)
+        working_folders.check_all(files)
 
         def bring(name: str) -> None:
-            with self._lock, contextlib.suppress(FileNotFoundError):
-                os.utime(self._folder / name)  # What is used now is not removed.
+            if is_hash(name):
+                with self._lock, contextlib.suppress(FileNotFoundError):
+                    os.utime(self._folder / name)  # What is used now is not removed.
             store.fetch(name)
 
         for name, each in job["variables"].items():
             _move(f"variable {name!r:.80}", sorted(names(each)), bring)
         for path, file in files.items():
             _move(f"the file {path!r:.200}", [file.hash] if file.hash else [], bring)
-        folder = self._work / task
+        folder = self._folder_of(task)
         folder.mkdir(parents=True, exist_ok=True)
         working_folders.restore(folder, files, store)
         given = {each.hash for each in files.values()} | names(job["variables"])
@@ -166,9 +169,13 @@ class Carrier:
         body = {"variables": result.variables, "files": files}
         _patiently(lambda: self.connection.task(task, "result", body))
 
+    def _folder_of(self, task: str) -> Path:
+        # The id is the server's word, and might lead out of here.
+        return self._work / hashlib.sha256(task.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
     def end(self, task: str) -> None:
         """Remove the working folder of a task, and contents that nothing needs any more."""
-        working_folders.remove(self._work / task)
+        working_folders.remove(self._folder_of(task))
         with self._lock:
             self._begun.pop(task, None)
             _shrink(self._folder, min(self._begun.values(), default=time.time()))
