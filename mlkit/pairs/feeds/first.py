@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from mlkit.errors import InputMissing, MlkitError, UsageError
+from mlkit.pairs.feeds.bounded_queue import BoundedQueue
 from mlkit.pairs.feeds.feed import Batch, Feed, Position
 
 MOST = 1_000_000
@@ -22,30 +23,20 @@ class _Reader:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._queue: queue.Queue[Batch | MlkitError | None] = queue.Queue(16)
-        self._stopped = threading.Event()
+        self._queue: BoundedQueue[Batch | MlkitError | None] = BoundedQueue()
         self._ended = False
         threading.Thread(target=self._read, name="first tickers", daemon=True).start()
 
     def _read(self) -> None:
         try:
             for batch in self._feed.read(None):
-                if not self._put(batch):
+                if not self._queue.put(batch):
                     return
-            self._put(None)
+            self._queue.put(None)
         except MlkitError as error:
-            self._put(error)
+            self._queue.put(error)
         except (Exception, SystemExit) as error:  # code of users, and of their brokers' clients
-            self._put(InputMissing(f"{self._feed.name}: {type(error).__name__}: {error}"))
-
-    def _put(self, item: Batch | MlkitError | None) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
+            self._queue.put(InputMissing(f"{self._feed.name}: {type(error).__name__}: {error}"))
 
     def next(self, timeout: float | None = None) -> Batch | None:
         """Return the next batch; None at the end.
@@ -54,7 +45,7 @@ class _Reader:
             MlkitError: The feed broke.
             queue.Empty: None came within the time in seconds.
         """
-        item = None if self._ended else self._queue.get(timeout=timeout)
+        item = None if self._ended else self._queue.get(timeout)
         self._ended = not isinstance(item, Batch)
         if isinstance(item, MlkitError):
             raise item
@@ -62,7 +53,7 @@ class _Reader:
 
     def stop(self) -> None:
         """Read no more; the thread ends with the feed's next batch."""
-        self._stopped.set()
+        self._queue.stopped.set()
 
 
 class BegunFeed:

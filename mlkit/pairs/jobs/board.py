@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from mlkit.file_locks import is_locked
+
 FOLDER = "jobs"
 EVERY = 0.5
 """Seconds between two times that a job shows its counts."""
@@ -78,7 +80,7 @@ class Board:
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
             for path in self._folder.glob(f"{self._group}@*.json"):
-                if not _lives(path):
+                if not is_locked(path.with_suffix(".lock")):
                     path.unlink(missing_ok=True)
                     path.with_suffix(".lock").unlink(missing_ok=True)
             self._path = self._folder / f"{self._group}@{os.getpid()}.json"
@@ -122,7 +124,9 @@ def read(log: str | Path) -> list[dict[str, Any]]:
 def _read(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.json"))[:MOST_JOBS]:
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            yield msgspec.structs.asdict(_SHOWN.decode(path.read_bytes())) | {"runs": _lives(path)}
+            yield msgspec.structs.asdict(_SHOWN.decode(path.read_bytes())) | {
+                "runs": is_locked(path.with_suffix(".lock"))
+            }
 
 
 def _take(lock: int) -> bool:
@@ -133,19 +137,4 @@ def _take(lock: int) -> bool:
             return True
         except BlockingIOError:
             time.sleep(0.01)
-    return False
-
-
-def _lives(path: Path) -> bool:
-    """Return whether the process of a file holds its lock."""
-    try:
-        file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
     return False

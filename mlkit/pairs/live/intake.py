@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 from mlkit.errors import MlkitError
+from mlkit.pairs.feeds.bounded_queue import BoundedQueue
 from mlkit.pairs.feeds.feed import Batch, Broken, Feed, Position, reconnecting
 from mlkit.pairs.feeds.records import PriceRecord
 from mlkit.pairs.live.topics import Input
@@ -34,8 +35,7 @@ class Intake:
 
     def __init__(self, feed: Feed, position: Position) -> None:
         self._feed, self._position = feed, position
-        self._queue: queue.Queue[Batch | Broken | Ended] = queue.Queue(16)
-        self._stopped = threading.Event()
+        self._queue: BoundedQueue[Batch | Broken | Ended] = BoundedQueue()
         self._held: Batch | Broken | Ended | None = None
         self.ended: Ended | None = None
         self.last_arrival = time.monotonic()
@@ -47,25 +47,16 @@ class Intake:
 
     def _read(self) -> None:
         try:
-            for each in reconnecting(self._feed, self._position, self._stopped.wait):
-                if not self._put(each):
+            for each in reconnecting(self._feed, self._position, self._queue.stopped.wait):
+                if not self._queue.put(each):
                     return
-            self._put(Ended())
+            self._queue.put(Ended())
         except Exception as error:
-            self._put(Ended(error))
-
-    def _put(self, item: Batch | Broken | Ended) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
+            self._queue.put(Ended(error))
 
     def stop(self) -> None:
         """Read no more; the thread ends with the feed's next batch."""
-        self._stopped.set()
+        self._queue.stopped.set()
 
     def next(self, timeout: float) -> Input | None:
         """Return what has come, as one input; None if nothing comes within the time in seconds."""
@@ -86,7 +77,7 @@ class Intake:
             held, self._held = self._held, None
             return held
         try:
-            return self._queue.get(timeout=timeout)
+            return self._queue.get(timeout)
         except queue.Empty:
             return None
 
@@ -95,7 +86,7 @@ class Intake:
         found = Input(list(batch.records), batch.position, dict(batch.rejected))
         while len(found.records) < MOST:
             try:
-                more = self._queue.get_nowait()
+                more = self._queue.get(0)
             except queue.Empty:
                 break
             if not isinstance(more, Batch):

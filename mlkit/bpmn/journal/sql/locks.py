@@ -13,6 +13,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from mlkit.file_locks import is_locked
+
 
 class LockOwner:
     """This process as an owner; its file is made when it first owns something.
@@ -66,19 +68,7 @@ class LockOwner:
             return False
         if name == self.name and self._lock is not None:
             return True
-        try:
-            lock = os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
+        return is_locked(self.folder / name)
 
     def _sweep(self) -> None:
         """Remove the files of owners that are dead."""
