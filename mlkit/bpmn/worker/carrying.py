@@ -137,7 +137,7 @@ class Carrier:
             _move(f"variable {name!r:.80}", sorted(names(each)), bring)
         for path, file in files.items():
             _move(f"the file {path!r:.200}", [file.hash] if file.hash else [], bring)
-        folder = self._folder_of(task)
+        folder = self.folder_of(task)
         folder.mkdir(parents=True, exist_ok=True)
         working_folders.restore(folder, files, store)
         given = {each.hash for each in files.values()} | names(job["variables"])
@@ -169,13 +169,14 @@ class Carrier:
         body = {"variables": result.variables, "files": files}
         _patiently(lambda: self.connection.task(task, "result", body))
 
-    def _folder_of(self, task: str) -> Path:
+    def folder_of(self, task: str) -> Path:
+        """Return the working folder of a task on this machine."""
         # The id is the server's word, and might lead out of here.
         return self._work / hashlib.sha256(task.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def end(self, task: str) -> None:
         """Remove the working folder of a task, and contents that nothing needs any more."""
-        working_folders.remove(self._folder_of(task))
+        working_folders.remove(self.folder_of(task))
         with self._lock:
             self._begun.pop(task, None)
             _shrink(self._folder, min(self._begun.values(), default=time.time()))

@@ -90,8 +90,8 @@ class Worker:
         self._note = note
         self._running: dict[str, _Running] = {}
         self._most = settings.most or os.cpu_count() or 1
-        self._work = Path(pool.scratch) / "work"
-        self._carrier = Carrier(connect, Path(pool.artifacts), self._work)
+        work = Path(pool.scratch) / "work"
+        self._carrier = Carrier(connect, Path(pool.artifacts), work)
         self._movers = ThreadPoolExecutor(self._most, "files")
         self._poll: Future[list[Any]] | None = None
         self._pause = 0.0
@@ -219,7 +219,7 @@ class Worker:
                 name: self._variable(instance, name, each)
                 for name, each in task["variables"].items()
             },
-            "work": str(self._work / task["id"]),
+            "work": str(self._carrier.folder_of(task["id"])),
         }
 
     def _variable(self, instance: str, name: str, given: Mapping[str, Any]) -> Any:
