@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from mlkit.bpmn.expressions.lexer import Token
 from mlkit.bpmn.expressions.pratt import Parser
+from mlkit.bpmn.expressions.tokens import Token
 from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
 _OPERATORS: list[list[tuple[str, str]]] = [

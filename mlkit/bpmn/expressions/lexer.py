@@ -1,10 +1,10 @@
-"""The tokens of JUEL and FEEL."""
+"""The tokens of JUEL."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from mlkit.bpmn.expressions.tokens import Token
 from mlkit.bpmn.expressions.tree import ExpressionError
 
 _TOKEN = re.compile(
@@ -16,15 +16,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of an expression: its kind (number, string, name, symbol, end), text, place."""
-
-    kind: str
-    text: str
-    position: int
 
 
 def tokenize(text: str, start: int, end: int) -> list[Token]:
@@ -41,9 +32,9 @@ def tokenize(text: str, start: int, end: int) -> list[Token]:
             raise ExpressionError(text, position, f"unexpected {text[position]!r}")
         kind = str(match.lastgroup)
         if kind != "space":
-            tokens.append(Token(kind, match.group(), position))
+            tokens.append(Token(kind, match.group(), position, match.end()))
         position = match.end()
-    return [*tokens, Token("end", "", end)]
+    return [*tokens, Token("end", "", end, end)]
 
 
 def unquote(token: Token) -> str:

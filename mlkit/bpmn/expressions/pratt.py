@@ -1,14 +1,15 @@
-"""A precedence-climbing parser that JUEL and FEEL configure with their operators."""
+"""A precedence-climbing parser; JUEL gives it its operators."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from mlkit.bpmn.expressions.lexer import Token, tokenize, unquote
-from mlkit.bpmn.expressions.tree import MAX_DEPTH, ExpressionError, Node
+from mlkit.bpmn.expressions.lexer import tokenize, unquote
+from mlkit.bpmn.expressions.tokens import Token, TokenReader
+from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
 
-class Parser:
+class Parser(TokenReader):
     """Parse one expression; subclasses fill the tables of their dialect.
 
     Attributes:
@@ -22,10 +23,7 @@ class Parser:
     constants: ClassVar[dict[str, object]] = {}
 
     def __init__(self, text: str, start: int = 0, end: int | None = None) -> None:
-        self.text = text
-        self.tokens = tokenize(text, start, len(text) if end is None else end)
-        self.index = 0
-        self.depth = 0
+        super().__init__(text, tokenize(text, start, len(text) if end is None else end))
 
     def parse(self) -> Node:
         """Parse all of the text.
@@ -38,39 +36,9 @@ class Parser:
             raise self.unexpected()
         return node
 
-    @property
-    def token(self) -> Token:
-        """The token that comes next."""
-        return self.tokens[self.index]
-
-    def next(self) -> Token:
-        """Take the next token."""
-        token = self.token
-        self.index += token.kind != "end"
-        return token
-
-    def accept(self, text: str) -> bool:
-        """Take the next token if it is this symbol or word."""
-        found = self.token.text == text and self.token.kind in ("symbol", "name")
-        if found:
-            self.index += 1
-        return found
-
-    def expect(self, text: str) -> None:
-        """Take this symbol or word, or refuse the expression."""
-        if not self.accept(text):
-            raise ExpressionError(self.text, self.token.position, f"expected {text!r}")
-
-    def unexpected(self) -> ExpressionError:
-        """Make the error for the next token."""
-        shown = repr(self.token.text) if self.token.text else "end of expression"
-        return ExpressionError(self.text, self.token.position, f"unexpected {shown}")
-
     def expression(self, floor: int = 0) -> Node:
         """Parse operators that bind at least as tightly as `floor`."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ExpressionError(self.text, self.token.position, "nests too deeply")
+        self.deeper()
         left = self._operand()
         while (longer := self._continue(left, floor)) is not left:
             left = longer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from mlkit.bpmn.expressions.tokens import Token
 from mlkit.bpmn.expressions.tree import ExpressionError
 
 # Grammar rules 28 to 30: what starts a name, and what goes on with it.
@@ -24,22 +24,6 @@ _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{6})|(['\"\\nrt]))")
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
 # A pair of escapes of UTF-16 is one character.
 _PAIR = re.compile(r"\\u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
-
-
-class Token(NamedTuple):
-    """A piece of an expression.
-
-    Attributes:
-        kind: `number`, `string`, `name`, `symbol` or `end`.
-        text: As it is written.
-        position: Of its first character.
-        end: Of the character behind it.
-    """
-
-    kind: str
-    text: str
-    position: int
-    end: int
 
 
 def tokenize(text: str, start: int = 0) -> list[Token]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-from mlkit.bpmn.expressions.feel.lexer import Token, unquote
+from mlkit.bpmn.expressions.feel.lexer import unquote
 from mlkit.bpmn.expressions.feel.numbers import number
 from mlkit.bpmn.expressions.feel.scope import KEYWORDS
-from mlkit.bpmn.expressions.feel.token_reader import TokenReader
+from mlkit.bpmn.expressions.feel.token_reader import FeelReader
 from mlkit.bpmn.expressions.feel.type_parser import parse_type
 from mlkit.bpmn.expressions.feel.types import Type
+from mlkit.bpmn.expressions.tokens import Token
 from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
 _COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "=": "eq", "!=": "ne"}
@@ -26,8 +27,8 @@ _OUT_OF_RANGES = frozenset(("for", "some", "every", "return", "satisfies", "if",
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-class Parser(TokenReader):
-    """Parse one text; see `TokenReader` for what it takes."""
+class Parser(FeelReader):
+    """Parse one text; see `FeelReader` for what it takes."""
 
     # -- entry points --------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from mlkit.bpmn.expressions.feel.lexer import Token, tokenize
+from mlkit.bpmn.expressions.feel.lexer import tokenize
 from mlkit.bpmn.expressions.feel.types import Type
+from mlkit.bpmn.expressions.tokens import Token
 from mlkit.bpmn.expressions.tree import ExpressionError
 
 KEYWORDS = frozenset(

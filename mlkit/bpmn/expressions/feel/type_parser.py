@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.expressions.feel.token_reader import TokenReader
+from mlkit.bpmn.expressions.feel.token_reader import FeelReader
 from mlkit.bpmn.expressions.feel.types import SIMPLE, Type
 from mlkit.bpmn.expressions.tree import ExpressionError
 
 _TYPES = sorted((tuple(each.split()) for each in SIMPLE), key=len, reverse=True)
 
 
-def parse_type(reader: TokenReader) -> Type:
+def parse_type(reader: FeelReader) -> Type:
     """Parse a type, as `instance of` and parameters have it."""
     declared = _parse_declared_type(reader)
     if declared is not None:
@@ -29,14 +29,14 @@ def parse_type(reader: TokenReader) -> Type:
     return found
 
 
-def _parse_declared_type(reader: TokenReader) -> Type | None:
+def _parse_declared_type(reader: FeelReader) -> Type | None:
     """Parse the name of a type that a decision model defines."""
     count, name = reader.names.match_type(reader.tokens, reader.index)
     reader.index += count
     return reader.names.types[name] if count else None
 
 
-def _parse_type_name(reader: TokenReader) -> str:
+def _parse_type_name(reader: FeelReader) -> str:
     for words in _TYPES:
         if reader.words(*words):
             reader.index += len(words)
@@ -44,7 +44,7 @@ def _parse_type_name(reader: TokenReader) -> str:
     raise ExpressionError(reader.text, reader.token.position, "there is no such type")
 
 
-def _parse_part_types(reader: TokenReader) -> tuple[Type, ...]:
+def _parse_part_types(reader: FeelReader) -> tuple[Type, ...]:
     parts: list[Type] = []
     while not reader.accept(">"):
         if parts:
@@ -53,7 +53,7 @@ def _parse_part_types(reader: TokenReader) -> tuple[Type, ...]:
     return tuple(parts)
 
 
-def _parse_entry_types(reader: TokenReader) -> dict[str, Type]:
+def _parse_entry_types(reader: FeelReader) -> dict[str, Type]:
     entries: dict[str, Type] = {}
     while not reader.accept(">"):
         if entries:
