@@ -66,6 +66,7 @@ class Ours:
         self.in_flight = in_flight
         self.pool = ScriptPool()
         self.journal = None if folder is None else open_journal(folder, create=True)
+        self.options = {} if folder is None else {"work": str(folder / "work")}
         self.number = 0
         self.rows: list[Row | None] = []
 
@@ -87,6 +88,8 @@ class Ours:
         for _ in range(self.in_flight):
             self.begin(runner)
         runner.run()
+        if not done:
+            raise SystemExit("error: no instance has completed: there is nothing to measure")
         return done / (time.perf_counter() - start)
 
     def begin(self, runner: Runner) -> None:
@@ -95,17 +98,23 @@ class Ours:
             self.rows = self.create(200)
         row = self.rows.pop()
         running = Running(
-            self.engine, self.engine.create(), row.number if row else self.number, "i", row=row
+            self.engine,
+            self.engine.create(),
+            row.number if row else self.number,
+            row.id if row else "i",
+            self.options,
+            row,
         )
         runner.instances[running.number] = running
         runner.apply(running, Start())
 
     def create(self, count: int) -> list[Row | None]:
-        """Make rows for instances to come, all in one transaction."""
+        """Make rows for instances to come, all in one transaction, and own them."""
         if self.journal is None:
             return [None] * count
         with self.journal.transaction():
-            return [self.journal.create("p", "d", {}, "", time.time()) for _ in range(count)]
+            new = [self.journal.create("p", "d", {}, "", time.time()) for _ in range(count)]
+        return list(self.journal.take(new))
 
     def close(self) -> None:
         self.pool.close()
