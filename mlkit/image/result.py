@@ -156,7 +156,9 @@ class Builder:
         time = self._options.timestamps
         own = base_image.without_same(items, below.items, time is None)
         layers = [*self._lowest, *self._layers(own, time)]
-        document = build.document(layers, self._config(init, below), self._architecture)
+        variant = self._inventory.image.document.get("variant")
+        config = self._config(init, below)
+        document = build.document(layers, config, self._architecture, variant)
         return Built(document, layers, self._load(document, layers), below.name, merged)
 
     def keep_original(self, image: str, tried: Built) -> Built:

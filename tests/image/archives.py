@@ -70,21 +70,38 @@ def saved(path: Path, *layers: bytes, config=None, **more) -> Path:
     return path
 
 
+def blob(path: Path, data: bytes | dict) -> dict:
+    """Write a blob into a layout; return its descriptor."""
+    data = data if isinstance(data, bytes) else json.dumps(data).encode()
+    name = hashlib.sha256(data).hexdigest()
+    (path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    (path / "blobs" / "sha256" / name).write_bytes(data)
+    return {"digest": f"sha256:{name}", "size": len(data)}
+
+
+def manifest(path: Path, *layers: bytes, config=None, compress=gzip.compress, **more) -> dict:
+    """Write an image's blobs into a layout; return the descriptor of its manifest."""
+    parts = {
+        "config": blob(path, document(layers, config, **more)),
+        "layers": [blob(path, compress(each)) for each in layers],
+    }
+    return blob(path, parts)
+
+
 def layout(path: Path, *layers: bytes, config=None, compress=gzip.compress) -> Path:
     """Write an OCI layout with compressed layers."""
+    entry = manifest(path, *layers, config=config, compress=compress)
+    (path / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    return path
 
-    def blob(data):
-        name = hashlib.sha256(data).hexdigest()
-        (path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        (path / "blobs" / "sha256" / name).write_bytes(data)
-        return {"digest": f"sha256:{name}", "size": len(data)}
 
-    manifest = {
-        "config": blob(json.dumps(document(layers, config)).encode()),
-        "layers": [blob(compress(each)) for each in layers],
-    }
-    index = {"manifests": [blob(json.dumps(manifest).encode())]}
-    (path / "index.json").write_text(json.dumps(index))
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def index_layout(path: Path, *entries: dict) -> Path:
+    """Write an OCI layout that leads to an image index of some entries, as builders do."""
+    entry = blob(path, {"mediaType": INDEX, "manifests": entries}) | {"mediaType": INDEX}
+    (path / "index.json").write_text(json.dumps({"manifests": [entry]}))
     return path
 
 

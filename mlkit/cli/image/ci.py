@@ -43,8 +43,21 @@ def remarks_of(fields: Mapping[str, Any]) -> list[Annotation]:
     """Return what a reader of the job should not miss, the worst first.
 
     Args:
-        fields: What `mlkit image slim --json` prints.
+        fields: What `mlkit image slim --json` prints, of one image or of an index.
     """
+    from mlkit.image.report.markdown import parts
+
+    said = [each for part in parts(fields) for each in _remarks_of(part)]
+    said += [
+        Annotation(
+            "warning", str(fields["image"]), f"{each['platform']} not slimmed: {each['reason']}"
+        )
+        for each in fields.get("refused", ())
+    ]
+    return sorted(said, key=lambda each: list(SEVERITIES).index(each.level))
+
+
+def _remarks_of(fields: Mapping[str, Any]) -> list[Annotation]:
     image = fields["image"]
     said = [Annotation("error", image, each) for each in fields["failures"]]
     for each in fields["differences"]:
@@ -55,8 +68,9 @@ def remarks_of(fields: Mapping[str, Any]) -> list[Annotation]:
         Annotation("warning", f"{image}: {each['code']}", f"{each['observed']}; {each['cure']}")
         for each in fields["findings"]
     ]
-    said += [Annotation("notice", f"{image}: weak proof", each) for each in fields["warnings"]]
-    return sorted(said, key=lambda each: list(SEVERITIES).index(each.level))
+    return said + [
+        Annotation("notice", f"{image}: weak proof", each) for each in fields["warnings"]
+    ]
 
 
 class Service:

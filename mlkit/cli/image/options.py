@@ -15,6 +15,7 @@ from mlkit.image.choices import TRACER, Tracer
 if TYPE_CHECKING:
     from mlkit.image.compose import Composition
     from mlkit.image.filesystem.image_source import Source
+    from mlkit.image.filesystem.index import Listed
     from mlkit.image.run.engine.engine import Engine
     from mlkit.image.run.exploration import Exploration
     from mlkit.image.run.observation import Runner, Settings
@@ -235,7 +236,7 @@ def ready(
     settings: Settings,
     wish: Wish | None = None,
     composition: Composition | None = None,
-    platform: str | None = None,
+    platform: str | Listed | None = None,
 ) -> Iterator[tuple[Runner, Source]]:
     """Return what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,25 +88,59 @@ class SideOutputs:
             raise UsageError(f"--dockerfile: {image} has no name that a builder knows", hint=hint)
         dockerfile.check(image, source.config)
 
-    def write(
-        self, image: str, inventory: Inventory, result: Slimmed, place: Place | None, good: bool,
-        found: dict[str, Any] | None,
-    ) -> None:  # fmt: skip
-        """Write what is about any result, and the Dockerfile and the profile of a good one."""
-        from mlkit.files import replacing, replacing_folder
-        from mlkit.image import dockerfile
+    def of(self, platform: str) -> SideOutputs:
+        """Return where it goes for one platform of several: names with the platform in them."""
+        mark = re.sub("[^a-z0-9]+", "-", platform).strip("-")
+
+        def named(path: Path | None) -> Path | None:
+            return path and path.with_name(f"{path.stem}-{mark}{path.suffix}")
+
+        trace, sbom, report = map(named, (self.trace, self.sbom, self.report))
+        return replace(self, trace=trace, sbom=sbom, report=report)
+
+    def check_several(self) -> None:
+        """Make sure that all of it can be written for several platforms.
+
+        Raises:
+            UsageError: It is about one.
+        """
+        from mlkit.errors import UsageError
+
+        for name, path in (("--dockerfile", self.dockerfile), ("--seccomp", self.seccomp)):
+            if path is not None:
+                raise UsageError(f"{name}: for one platform at a time", hint="--platform, once")
+
+    def show(
+        self, image: str, inventory: Inventory, result: Slimmed, found: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """Return what the report shows, if there is to be one."""
         from mlkit.image.report import page
+
+        return None if self.report is None else page.show(image, inventory, result, found)
+
+    def write_report(self, shown: dict[str, Any] | None, place: Place | None) -> None:
+        """Write the report, about any result."""
+        from mlkit.image.report import page
+
+        if self.report is not None and shown is not None:
+            page.write(self.report, shown | {"place": place.text if place else None})
+
+    def write_trace(self, result: Slimmed) -> None:
+        """Write the trace, of any result."""
         from mlkit.image.run.trace import write_file
 
         if self.trace is not None:
             write_file(result.trace, self.trace)
-        if self.report is not None:
-            text = place.text if place else None
-            page.write(self.report, image, text, inventory, result, found)
-        if self.seccomp is not None and result.seccomp is not None and good:
+
+    def write_kept(self, image: str, inventory: Inventory, result: Slimmed) -> None:
+        """Write the Dockerfile and the profile of a good result."""
+        from mlkit.files import replacing, replacing_folder
+        from mlkit.image import dockerfile
+
+        if self.seccomp is not None and result.seccomp is not None:
             with replacing(self.seccomp) as file:
                 file.write(result.seccomp.encode())
-        if self.dockerfile is not None and good:
+        if self.dockerfile is not None:
             with replacing_folder(self.dockerfile) as fresh:
                 dockerfile.write(fresh, image, inventory, result.built, result.gained)
 

@@ -30,7 +30,6 @@ from mlkit.cli.image.options import (
     Watch,
     Wish,
     read_compose,
-    ready,
     settings_of,
 )
 from mlkit.cli.options import Json
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     "mlkit image slim app:1 -t app:1-slim --probe http:8000/ --probe http:8000/health=200",
     "mlkit image slim app.tar --profile tight --probe log:ready --output slim.tar --json",
     "mlkit image slim app:1 --probe http:8000/ --ci --max-size 150MB --fail-on new-finding",
+    "mlkit image slim layout --all-platforms --probe http:8000/ -o oci:layout-slim",
 )
 def slim(
     context: typer.Context,
@@ -125,12 +125,22 @@ def slim(
     ] = None,
     one_at_a_time: OneAtATime = False,
     platform: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="OS/ARCH",
-            help="Platform of an image index to slim, such as linux/arm64; run by an emulator.",
+            help=(
+                "Platform of an image index to slim, such as linux/arm64; run by an emulator "
+                "(repeatable: the result is an index)."
+            ),
         ),
     ] = None,
+    all_platforms: Annotated[
+        bool,
+        typer.Option(
+            "--all-platforms",
+            help="Slim each platform of an image index that this machine can run into one index.",
+        ),
+    ] = False,
     watch: Watch = WATCH,
     patience: Patience = PATIENCE,
     output: Annotated[
@@ -139,11 +149,11 @@ def slim(
             "--output",
             "-o",
             metavar="WHERE",
-            help=("Destination of the result: docker, FILE.tar, oci:DIR or registry:REF."),
+            help="Destination of the result: docker, FILE.tar, oci:DIR or registry:REF.",
         ),
     ] = "docker",
     compression: Annotated[
-        Compression, typer.Option(help="Compression of the layers of oci:DIR.")
+        Compression, typer.Option(help="Compression of the layers of oci:DIR or an index.")
     ] = COMPRESSION,
     dockerfile: Annotated[
         Path | None,
@@ -247,17 +257,16 @@ def slim(
     """
     from mlkit.cli.image import ci as services
     from mlkit.cli.image.side_outputs import SideOutputs
-    from mlkit.image.filesystem import platforms
-    from mlkit.image.filesystem.output import parse, put
+    from mlkit.cli.image.slim_run import Job, slim_index, slim_one
+    from mlkit.image.filesystem.image_source import select
+    from mlkit.image.filesystem.output import check_index, parse
     from mlkit.image.options import Options
     from mlkit.image.packages.vulnerabilities import open_scanner
-    from mlkit.image.run.early_trace import trace_early
     from mlkit.image.run.trace import Trace, read_file
-    from mlkit.image.slim import Slimmer
-    from mlkit.scratch import scratch
 
     asked = Asked(probe, probes, exec)
-    wanted = None if platform is None else platforms.check(platform)
+    wanted = _platforms(platform, all_platforms)
+    several = all_platforms or len(wanted) > 1
     traces = [read_file(each) for each in trace or ()]
     options = Options(
         profile=profile,
@@ -284,42 +293,44 @@ def slim(
         trace_out, sbom, report, summary, dockerfile, seccomp, attest, sign_key, scanner
     )
     beside.check(options, target)
-    with contextlib.ExitStack() as stack:
-        runner, source = stack.enter_context(
-            ready(image, asked, settings, wish, composition, wanted)
-        )
-        beside.check_source(image, source)
-        folder = stack.enter_context(scratch("mlkit-image-"))
-        phase = stack.enter_context(ci_service.phases() if ci_service else of(context).phases())
-        phase("inventory")
-        early = trace_early(runner, source, options)
-        inventory = source.inventory()
-        slimmer = Slimmer(runner, inventory, source.name, options, folder, early)
-        result = stack.enter_context(contextlib.closing(slimmer)).run(phase)
-        size = result.built.size if result.gained else inventory.size
-        failures = gate.failures(size, result.findings, result.warnings)
-        good = (result.verdict != "broken" and not failures) or force
-        place = None
-        bill, found = beside.read_result(runner.engine, inventory, result, target.name)
-        if good and not dry_run:
-            attested = beside.attester(bill, target.name)
-            place = put(target, result.built, runner.engine, compression, attested)
-            beside.write_bill(bill)
-        beside.write(image, inventory, result, place, good, found)
-        fields = slim_result.fields(image, place, inventory, result)
-        fields |= {"failures": failures, "vulnerabilities": found}
-    for each in [] if ci_service else failures:  # a service gets them as annotations
-        of(context).note(each)
-    if not good:
-        why = "is broken" if result.verdict == "broken" else "fails on a limit"
+    selection = None
+    if several:
+        beside.check_several()
+        if not dry_run:
+            check_index(target)
+        selection = select(image, None if all_platforms else wanted)
+        for each in selection.images:
+            beside.of(each.name).check(options, target)
+    job = Job(image, asked, settings, wish, composition, options, gate, force, target, compression,
+              dry_run, beside)  # fmt: skip
+    with ci_service.phases() if ci_service else of(context).phases() as phase:
+        if selection is not None:
+            fields = slim_index(job, selection, phase)
+        else:
+            fields = slim_one(job, wanted[0] if wanted else None, phase)
+    failures, broken = fields["failures"], fields["verdict"] == "broken"
+    for failure in [] if ci_service else failures:  # a service gets them as annotations
+        of(context).note(failure)
+    if (broken or failures) and not force:
+        why = "is broken" if broken else "fails on a limit"
         of(context).note(f"the result {why} and was not kept; --force keeps it")
     beside.summarize(fields)
     if ci_service is not None:
         ci_service.report(fields)
     with ci_service.quoting() if ci_service and not json else contextlib.nullcontext():
-        slim_result.show(fields, json)
-    if result.verdict == "broken" or failures:
+        (slim_result.show_index if several else slim_result.show)(fields, json)
+    if broken or failures:
         raise typer.Exit(1)
+
+
+def _platforms(named: list[str] | None, all_platforms: bool) -> list[str]:
+    """Return the platforms that are asked for, one or several in each `--platform`."""
+    from mlkit.errors import UsageError
+    from mlkit.image.filesystem import platforms
+
+    if named and all_platforms:
+        raise UsageError("--all-platforms and --platform contradict each other")
+    return [platforms.check(each) for text in named or () for each in text.split(",")]
 
 
 def _gate(max_size: str | None, fail_on: list[FailOn] | None, known: Path | None) -> Gate:

@@ -11,6 +11,7 @@ from mlkit.cli.output import Output
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mlkit.image.filesystem.index import Selection
     from mlkit.image.filesystem.inventory import Inventory
     from mlkit.image.filesystem.output import Place
     from mlkit.image.slimmed import Slimmed
@@ -77,6 +78,36 @@ def fields(
     }
 
 
+VERDICTS = ("equal", "improved", "broken")
+"""The worst is last."""
+
+
+def index_fields(
+    image: str, place: Place | None, parts: list[dict[str, Any]], selection: Selection
+) -> dict[str, Any]:
+    """Return what slimming several images of an index came to as JSON values.
+
+    Args:
+        image: What the user named.
+        place: Where the index is; None: it was not kept.
+        parts: What each came to, with its `platform`.
+        selection: Which they are.
+    """
+    return {
+        "image": image,
+        "result": place.text if place else None,
+        "digest": place.digest if place else None,
+        "verdict": max((each["verdict"] for each in parts), key=VERDICTS.index),
+        "size": {when: sum(each["size"][when] for each in parts) for when in ("before", "after")},
+        "failures": [
+            f"{each['platform']}: {failure}" for each in parts for failure in each["failures"]
+        ],
+        "platforms": parts,
+        "refused": [asdict(each) for each in selection.refused],
+        "dropped": [asdict(each) for each in selection.dropped],
+    }
+
+
 def _seccomp(result: Slimmed) -> dict[str, Any] | None:
     found = result.seccomp
     return None if found is None else {"allowed": found.names, "added": found.added}
@@ -92,10 +123,39 @@ def show(fields: dict[str, Any], json: bool) -> None:
         Output.result(_sizes(f"size by {title[:-1]}", shares))
 
 
-def _overview(fields: dict[str, Any]) -> Table:
+def show_index(fields: dict[str, Any], json: bool) -> None:
+    """Print those of an index: a table for each platform, and one of all."""
     from rich.table import Table
 
-    table = Table("", "")
+    if json:
+        Output.document("image.slim.index", 1, fields)
+        return
+    for each in fields["platforms"]:
+        Output.result(_overview(each, each["platform"]))
+    table = Table("platform", "verdict", "before", "after")
+    for each in fields["platforms"]:
+        size = [megabytes(each["size"][when]) for when in ("before", "after")]
+        table.add_row(plain(each["platform"]), each["verdict"], *size)
+    for each in fields["refused"]:
+        table.add_row(plain(each["platform"]), plain(f"not slimmed: {each['reason']}"), "", "")
+    Output.result(table)
+    if fields["dropped"]:
+        Output.result(f"not carried over: {', '.join(map(name_dropped, fields['dropped']))}")
+    if fields["result"]:
+        Output.result(f"result: {fields['result']} {fields['digest']}")
+    else:
+        Output.result("result: not kept")
+
+
+def name_dropped(each: dict[str, Any]) -> str:
+    """Name an entry of an index that is not in the result, such as an attestation."""
+    return f"{each['kind']} of {each['platform']}" if each["platform"] else str(each["kind"])
+
+
+def _overview(fields: dict[str, Any], title: str = "") -> Table:
+    from rich.table import Table
+
+    table = Table(title, "")
     size, packages = fields["size"], fields["packages"]
     rows = [
         ("verdict", fields["verdict"]),

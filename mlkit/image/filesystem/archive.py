@@ -12,15 +12,16 @@ import posixpath
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 from mlkit.files import FULL
-from mlkit.image.filesystem import platforms
+from mlkit.image.filesystem import index
 from mlkit.image.filesystem.config import check_config
+from mlkit.image.filesystem.index import Listed, Selection
 from mlkit.scratch import scratch
 from mlkit.zstd import DecompressionParameter, ZstdError, ZstdFile
 
@@ -31,13 +32,12 @@ BOMB_FLOOR = 1 << 30
 CHUNK = 1 << 20
 MOST_LINKS = 8
 """Links followed inside an archive."""
-LARGEST_DOCUMENT = 16 << 20
-"""Bytes of a manifest or a config."""
-SHA256 = "blobs/sha256/"
 WINDOW_LOG = 27
 """The largest window of zstd that is read, as a power of two, as `zstd` itself has it."""
 
 
+DOCKER = "manifest.json"
+"""What lists the images of a `docker save` archive."""
 DAMAGED = (
     *(tarfile.TarError, gzip.BadGzipFile, zlib.error, ZstdError, OverflowError),
     *(EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
@@ -230,7 +230,7 @@ class DirectoryStore:
 
 @contextlib.contextmanager
 def open_image(
-    path: Path, source: str | None = None, platform: str | None = None
+    path: Path, source: str | None = None, platform: str | Listed | None = None
 ) -> Iterator[Image]:
     """Open a `docker save` archive, an OCI layout, or a tar of one.
 
@@ -253,6 +253,25 @@ def open_image(
             store = stack.enter_context(contextlib.closing(_store(path, work)))
             image = _read(store, source or str(path), work, platform)
         yield image
+
+
+def select_images(path: Path, wanted: Sequence[str] | None) -> Selection:
+    """Select the images of an OCI layout, or a tar of one, that are slimmed into one index.
+
+    Args:
+        path: The layout.
+        wanted: Platforms; None: all that this machine can run.
+
+    Raises:
+        BadData: It has no index, or one that cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(scratch("mlkit-image-"))
+        stack.enter_context(_refusing(path))
+        store = stack.enter_context(contextlib.closing(_store(path, work)))
+        if not _holds(store, index.ROOT):
+            raise BadData(f"{path}: one image, and no index", hint=index.HINT)
+        return index.select(store, str(path), wanted)
 
 
 def _store(path: Path, work: Path) -> Store:
@@ -285,15 +304,18 @@ def _refusing(path: Path) -> Iterator[None]:
         raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
 
 
-def _read(store: Store, source: str, work: Path, platform: str | None) -> Image:
-    if _holds(store, "manifest.json"):
-        manifest = _json(store, "manifest.json")[0]
+def _read(store: Store, source: str, work: Path, platform: str | Listed | None) -> Image:
+    others: tuple[str, ...] = ()
+    if isinstance(platform, Listed):
+        manifest = index.read_manifest(store, platform)
+    elif _holds(store, DOCKER):
+        manifest = index.read(store, DOCKER)[0]
         return _assemble(store, source, work, manifest["Config"], manifest["Layers"])
-    index = _json(store, "index.json")
-    manifest, others = _choose_manifest(store, index, source, platform)
-    layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
-    image = _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
-    return replace(image, others=tuple(others))
+    else:
+        manifest, others = index.find_manifest(store, source, platform)
+    layers = [index.blob(layer["digest"]) for layer in manifest["layers"]]
+    image = _assemble(store, source, work, index.blob(manifest["config"]["digest"]), layers)
+    return replace(image, others=others)
 
 
 def _holds(store: Store, name: str) -> bool:
@@ -304,40 +326,8 @@ def _holds(store: Store, name: str) -> bool:
     return True
 
 
-def _choose_manifest(
-    store: Store, index: dict[str, Any], source: str, platform: str | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Take the manifest for a platform; return it, and what else the index holds."""
-    entry, others = platforms.choose(index["manifests"], source, platform)
-    document = cast(dict[str, Any], _json(store, _blob(entry["digest"])))
-    if "manifests" not in document:
-        return document, others
-    document, more = _choose_manifest(store, document, source, platform)
-    return document, [*others, *more]
-
-
-def _json(store: Store, name: str) -> Any:
-    return json.loads(_document(store, name))
-
-
-def _document(store: Store, name: str) -> bytes:
-    """Read a JSON document; one that is named by its digest has to have it."""
-    with store.open(name) as stream:
-        data = stream.read(LARGEST_DOCUMENT + 1)
-    if len(data) > LARGEST_DOCUMENT:
-        raise BadData(f"{name}: more than {LARGEST_DOCUMENT} bytes")
-    if name.startswith(SHA256) and hashlib.sha256(data).hexdigest() != name.removeprefix(SHA256):
-        raise BadData(f"{name}: its digest does not match", hint="the archive is damaged")
-    return data
-
-
-def _blob(digest: str) -> str:
-    algorithm, _, value = digest.partition(":")
-    return f"blobs/{algorithm}/{value}"
-
-
 def _assemble(store: Store, source: str, work: Path, config: str, names: list[str]) -> Image:
-    raw = _document(store, config)
+    raw = index.document(store, config)
     document = json.loads(raw)
     if document.get("os", "linux") != "linux":
         raise BadData(f"{source}: an image for {document['os']}; only Linux images are understood")

@@ -20,6 +20,7 @@ from mlkit.image.choices import COMPRESSION, Compression
 from mlkit.image.filesystem.archive import CHUNK, Part
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.filesystem.platforms import here as here
+from mlkit.image.filesystem.referrers import INDEX, MANIFEST, describe
 from mlkit.zstd import ZstdFile
 
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
@@ -29,6 +30,8 @@ HOST = r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?:
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 NAME = re.compile(rf"(?:{HOST}/)?{PART}(?:/{PART})*(?::{TAG})?")
 LONGEST_NAME = 255
+KIND = "application/vnd.oci.image"
+"""What the media types of configs and layers begin with."""
 TYPES = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE}
 
 
@@ -186,10 +189,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def document(layers: list[Written], config: dict[str, Any], architecture: str) -> bytes:
+def document(
+    layers: list[Written], config: dict[str, Any], architecture: str, variant: str | None = None
+) -> bytes:
     """Make the config document; its SHA-256 is the image id."""
     value = {
         "architecture": architecture,
+        **({"variant": variant} if variant else {}),
         "config": config,
         "created": EPOCH,
         "history": [{"created": EPOCH, "created_by": "mlkit image"} for _ in layers],
@@ -215,16 +221,17 @@ def archive(document: bytes, layers: Sequence[Blob], name: str | None) -> Iterat
             "Layers": [f"{each.digest}/layer.tar" for each in layers],
         }
     ]
-    yield from _member(f"{digest}.json", len(document), io.BytesIO(document))
+    yield from member(f"{digest}.json", len(document), io.BytesIO(document))
     for each in {each.digest: each for each in layers}.values():
         with each.open() as stream:
-            yield from _member(f"{each.digest}/layer.tar", each.size, stream)
+            yield from member(f"{each.digest}/layer.tar", each.size, stream)
     text = json.dumps(manifest).encode()
-    yield from _member("manifest.json", len(text), io.BytesIO(text))
+    yield from member("manifest.json", len(text), io.BytesIO(text))
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _member(name: str, size: int, stream: IO[bytes] | Part) -> Iterator[bytes]:
+def member(name: str, size: int, stream: IO[bytes] | Part) -> Iterator[bytes]:
+    """Return a file of a tar, in parts."""
     info = tarfile.TarInfo(name)
     info.size = size
     yield info.tobuf()
@@ -266,28 +273,46 @@ def write_layout(
 
     The same layers give the same bytes: neither names nor times are in what is compressed.
     """
+    entry, image = write_image(document, layers, make_blobs(folder), compression)
+    write_index(folder, entry, name)
+    return image
+
+
+def make_blobs(folder: Path) -> Path:
+    """Make the folder of the blobs in a layout that is written."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    kind = "application/vnd.oci.image"
-    config = _blob(blobs, document, f"{kind}.config.v1+json")
+    return blobs
+
+
+def write_image(
+    document: bytes, layers: Sequence[Written], blobs: Path, compression: Compression = COMPRESSION
+) -> tuple[dict[str, Any], str]:
+    """Write the blobs of an image; return the descriptor of its manifest, and the image id."""
+    config = write_blob(blobs, document, f"{KIND}.config.v1+json")
     suffix = "" if compression == "none" else f"+{compression}"
     described = [
-        {"mediaType": f"{kind}.layer.v1.tar{suffix}", **_compress(each, blobs, compression)}
+        {"mediaType": f"{KIND}.layer.v1.tar{suffix}", **_compress(each, blobs, compression)}
         for each in layers
     ]
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{kind}.manifest.v1+json",
-        "config": config,
-        "layers": described,
-    }
-    entry = _blob(blobs, json.dumps(manifest, sort_keys=True).encode(), f"{kind}.manifest.v1+json")
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": described}
+    data = json.dumps(manifest, sort_keys=True).encode()
+    return write_blob(blobs, data, MANIFEST), str(config["digest"])
+
+
+def write_index(folder: Path, entry: dict[str, Any], name: str | None) -> None:
+    """Write what makes a folder of blobs a layout, last: what leads to all of it.
+
+    Args:
+        folder: The layout.
+        entry: The descriptor of what it holds: a manifest or an image index.
+        name: What it is called.
+    """
     if name:
-        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
-    index = {"schemaVersion": 2, "mediaType": f"{kind}.index.v1+json", "manifests": [entry]}
+        entry = entry | {"annotations": {"org.opencontainers.image.ref.name": name}}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
     (folder / "index.json").write_text(json.dumps(index, sort_keys=True))
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    return str(config["digest"])
 
 
 def _compress(layer: Written, blobs: Path, compression: Compression) -> dict[str, Any]:
@@ -313,7 +338,8 @@ def _compressor(
     return contextlib.nullcontext(raw)
 
 
-def _blob(folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
-    digest = hashlib.sha256(data).hexdigest()
-    (folder / digest).write_bytes(data)
-    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+def write_blob(folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
+    """Write a document into a folder of blobs, and return its descriptor."""
+    described = describe(data, media_type)
+    (folder / described["digest"].removeprefix("sha256:")).write_bytes(data)
+    return described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import enough_space
 from mlkit.image.filesystem import build, platforms
-from mlkit.image.filesystem.archive import open_image
+from mlkit.image.filesystem.archive import open_image, select_images
+from mlkit.image.filesystem.index import HINT, Listed, Selection
 from mlkit.image.filesystem.inventory import Inventory, take
 from mlkit.image.run.engine.engine import Engine
 from mlkit.image.run.engine.failures import failures
@@ -39,13 +40,14 @@ class Source:
     inventory: Callable[[], Inventory]
 
 
-def refuse_architecture(image: Source, platform: str | None = None) -> None:
+def refuse_architecture(image: Source, platform: str | Listed | None = None) -> None:
     """Refuse an image that this machine can run neither itself nor by an emulator.
 
     Raises:
         BadData: It is for such an architecture, or not for the platform that was asked for.
     """
     theirs = image.architecture or build.here()
+    platform = platform.name if isinstance(platform, Listed) else platform
     if platform is not None and platform.split("/")[1] != theirs:
         raise BadData(f"{image.title}: for linux/{theirs}, not for {platform}")
     if not platforms.runs(theirs):
@@ -62,6 +64,24 @@ def is_build_folder(path: Path) -> bool:
 def is_archive(path: Path) -> bool:
     """Return whether a path holds an image: an archive, or the folder of an OCI layout."""
     return path.is_file() or (path / "index.json").is_file() or (path / "manifest.json").is_file()
+
+
+def select(name: str, wanted: Sequence[str] | None) -> Selection:
+    """Select the images of an index that are slimmed into one.
+
+    Args:
+        name: The path of an OCI layout.
+        wanted: Platforms; None: all that this machine can run.
+
+    Raises:
+        BadData: It is something else, or its index cannot be used.
+        InputMissing: It cannot be read.
+    """
+    path = Path(name)
+    if is_build_folder(path) or not is_archive(path):
+        raise BadData(f"{name}: not an OCI layout, which several platforms need", hint=HINT)
+    with enough_space():
+        return select_images(path, wanted)
 
 
 @contextlib.contextmanager
@@ -86,7 +106,7 @@ def take_inventory(name: str, progress: Progress = silent) -> Iterator[Inventory
 
 @contextlib.contextmanager
 def in_engine(
-    engine: Engine, name: str, progress: Progress = silent, platform: str | None = None
+    engine: Engine, name: str, progress: Progress = silent, platform: str | Listed | None = None
 ) -> Iterator[Source]:
     """Return an image that the engine can run.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from mlkit.errors import UsageError
 from mlkit.files import check_name, check_place, replacing, replacing_folder
 from mlkit.image.choices import COMPRESSION, Compression
 from mlkit.image.filesystem import build, referrers
+from mlkit.image.filesystem.index_layout import IndexLayout, archive
 from mlkit.image.packages.attestation import Attest
 from mlkit.image.result import Built
 from mlkit.image.run import registry
@@ -104,6 +106,45 @@ def check_attaching(output: Output) -> None:
     """
     if output.kind not in {"oci", "registry"}:
         raise UsageError("--attest: only with --output oci:DIR or registry:REF")
+
+
+def check_index(output: Output) -> None:
+    """Make sure, before any work is done, that an index can go somewhere.
+
+    Raises:
+        UsageError: An engine has one platform under a name.
+    """
+    if output.kind == "docker":
+        hint = "--output oci:DIR, FILE.tar or registry:REF; or --dry-run"
+        raise UsageError("several platforms: the engine keeps no index", hint=hint)
+
+
+def put_index(output: Output, layout: IndexLayout) -> Place:
+    """Put results for several platforms where they are wanted, as one index or not at all.
+
+    Args:
+        output: Where: a layout, a tar of one, or a registry.
+        layout: The results; it is used up.
+
+    Raises:
+        InputMissing: The file or folder cannot be written.
+        ServiceUnavailable: The registry refuses.
+    """
+    layout.finish(output.name)
+    digest = layout.digest
+    if output.kind == "registry":
+        host, name, tag = registry.split(output.where)
+        with contextlib.closing(registry.Repository(host, name, credentials(host))) as repository:
+            repository.push_index(layout, tag)
+        return Place(f"registry:{output.where}", digest)
+    if output.kind == "archive":
+        with replacing(Path(output.where)) as file:
+            file.writelines(archive(layout.folder))
+        return Place(output.where, digest)
+    with replacing_folder(Path(output.where)) as fresh:
+        for each in layout.folder.iterdir():
+            shutil.move(each, fresh)
+    return Place(f"oci:{output.where}", digest)
 
 
 def put(

@@ -6,6 +6,7 @@ import contextlib
 import platform
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,25 @@ MACHINES = {
 """What ELF files for an architecture hold: their class, byte order and machine."""
 HANDLERS = Path("/proc/sys/fs/binfmt_misc")
 """Where the kernel lists the emulators that it starts for programs of other machines."""
-REFERENCE = "vnd.docker.reference.type"
-"""The annotation of a manifest that says something about another one: an attestation."""
+REFERENCE, SUBJECT = "vnd.docker.reference.type", "vnd.docker.reference.digest"
+"""The annotations of a manifest that says something about another one: an attestation."""
+DEFAULT_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
+"""The variants of architectures that are meant where none is named."""
+FIELDS = ("os", "architecture", "variant", "os.version")
+"""What describes a platform in an index; `os.features`, a list, may be there as well."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A platform of an index that is not slimmed.
+
+    Attributes:
+        platform: Such as `linux/s390x`.
+        reason: Why.
+    """
+
+    platform: str
+    reason: str
 
 
 def here() -> str:
@@ -67,6 +85,20 @@ def check(text: str) -> str:
     return text
 
 
+def problem(platform: dict[str, Any]) -> str | None:
+    """Return why this machine cannot run images for a platform; None: it can."""
+    system, architecture = platform["os"], platform["architecture"]
+    if "unknown" in {system, architecture}:
+        return "an unknown platform"
+    if system != "linux":
+        return "not Linux"
+    if runs(architecture):
+        return None
+    if architecture not in MACHINES:
+        return "an unknown architecture"
+    return "no emulator is registered (binfmt_misc)"
+
+
 def choose(
     entries: Sequence[dict[str, Any]], source: str, wanted: str | None = None
 ) -> tuple[dict[str, Any], list[str]]:
@@ -75,7 +107,8 @@ def choose(
     Args:
         entries: Descriptors of manifests.
         source: What the user named.
-        wanted: The platform, such as `linux/arm64`; None: this machine's.
+        wanted: The platform, such as `linux/arm64`; None: this machine's. Of several variants,
+            the one that is named is preferred.
 
     Returns:
         The descriptor, and what else the index holds, named.
@@ -84,16 +117,61 @@ def choose(
         BadData: It holds no image for it.
     """
     asked = wanted or f"linux/{here()}"
-    chosen = next((each for each in entries if _fits(each, asked)), None)
-    if chosen is None:
+    fitting = [each for each in entries if _fits(each, asked)]
+    if not fitting:
         held = ", ".join(sorted({_name(each) for each in entries})) or "nothing"
         text = f"{source}: no image for {asked} in the index, which holds {held}"
         raise BadData(text, hint=f"build or pull it for {asked}")
+    chosen = next((each for each in fitting if _name(each) == asked), fitting[0])
     return chosen, sorted(_name(each) for each in entries if each is not chosen)
 
 
+def kind(entry: dict[str, Any]) -> str | None:
+    """Return what an entry of an index is that is about an image; None: an image, or an index."""
+    if kind := (entry.get("annotations") or {}).get(REFERENCE):
+        return str(kind)
+    return str(entry.get("artifactType", "referrers")) if is_artifact(entry) else None
+
+
+def subject(entry: dict[str, Any]) -> str | None:
+    """Return the digest of the image that an attestation is about, if its annotations name it."""
+    return (entry.get("annotations") or {}).get(SUBJECT)
+
+
+def describe(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the platform of an image as an index describes it.
+
+    Args:
+        found: That of a descriptor, or a config.
+
+    Raises:
+        BadData: It is none.
+    """
+    described = {"os": "linux", "architecture": here()}
+    described |= {field: found[field] for field in FIELDS if found.get(field)}
+    features = found.get("os.features") or []
+    if not all(isinstance(each, str) for each in (*described.values(), *features)):
+        raise BadData(f"{found}: not a platform")
+    return described | ({"os.features": list(features)} if features else {})
+
+
+def name(platform: dict[str, Any]) -> str:
+    """Return a platform as the user names it: `linux/arm/v7`."""
+    parts = (platform.get("os", "linux"), platform.get("architecture", here()))
+    named = "/".join(str(each) for each in (*parts, platform.get("variant")) if each)
+    return f"{named} ({platform['os.version']})" if platform.get("os.version") else named
+
+
+def key(platform: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what two images of an index may not share."""
+    architecture = platform["architecture"]
+    variant = platform.get("variant") or DEFAULT_VARIANTS.get(architecture)
+    features = tuple(platform.get("os.features") or ())
+    return platform["os"], architecture, variant, platform.get("os.version"), features
+
+
 def _fits(entry: dict[str, Any], asked: str) -> bool:
-    if REFERENCE in (entry.get("annotations") or {}) or is_artifact(entry):
+    if kind(entry):
         return False
     found = entry.get("platform") or {}
     ours = dict(zip(("os", "architecture", "variant"), asked.split("/"), strict=False))
@@ -101,10 +179,4 @@ def _fits(entry: dict[str, Any], asked: str) -> bool:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    if kind := (entry.get("annotations") or {}).get(REFERENCE):
-        return str(kind)
-    if is_artifact(entry):
-        return str(entry.get("artifactType", "referrers"))
-    found = entry.get("platform") or {}
-    parts = (found.get("os", "linux"), found.get("architecture", here()), found.get("variant"))
-    return "/".join(str(each) for each in parts if each)
+    return kind(entry) or name(entry.get("platform") or {})

@@ -94,10 +94,16 @@ def subject_of(folder: Path) -> dict[str, Any]:
     return dict(entry)
 
 
-def attach(folder: Path, attachment: Attachment) -> None:
-    """Put a document beside the only image of an OCI layout."""
+def attach(folder: Path, attachment: Attachment, subject: dict[str, Any] | None = None) -> None:
+    """Put a document beside an image of an OCI layout.
+
+    Args:
+        folder: The layout.
+        attachment: The document.
+        subject: The descriptor of the image's manifest; None: that of the only one.
+    """
     index = json.loads((folder / "index.json").read_bytes())
-    manifest = attachment.manifest(subject_of(folder))
+    manifest = attachment.manifest(subject or subject_of(folder))
     for each in (*attachment.blobs, manifest):
         (folder / "blobs" / digest(each).replace(":", "/")).write_bytes(each)
     index["manifests"].append(attachment.describe(manifest))

@@ -36,7 +36,7 @@ def of_index(others: Sequence[str]) -> list[Finding]:
     if not others:
         return []
     observed = f"its index also holds {', '.join(others)}: they are not in the result"
-    cure = "slim each platform by itself (--platform), and sign the result"
+    cure = "--all-platforms slims each that can be run, into one index; attest and sign the result"
     return [Finding("index", observed, cure)]
 
 

@@ -74,9 +74,10 @@ def read_known(path: Path) -> frozenset[str]:
     """
     try:
         document = json.loads(path.read_bytes())
-        return frozenset(str(each["code"]) for each in document["findings"])
+        parts = document.get("platforms", [document])
+        return frozenset(str(each["code"]) for part in parts for each in part["findings"])
     except OSError as error:
         raise InputMissing(f"--known {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         hint = "pass what `mlkit image slim --json` or `mlkit image doctor --json` printed"
         raise BadData(f"--known {path}: has no findings", hint=hint) from error

@@ -17,9 +17,33 @@ def summary(fields: Mapping[str, Any]) -> str:
     """Write the summary.
 
     Args:
-        fields: What `mlkit image slim --json` prints.
+        fields: What `mlkit image slim --json` prints, of one image or of an index.
     """
-    return "\n".join(_lines(fields)) + "\n"
+    lines = _index_lines(fields) if "platforms" in fields else _lines(fields)
+    return "\n".join(lines) + "\n"
+
+
+def parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is reported of each image of an index, titled with its platform.
+
+    Args:
+        fields: What `mlkit image slim --json` prints; of one image they are its only part.
+    """
+    if "platforms" not in fields:
+        return [fields]
+    image = fields["image"]
+    return [{**each, "image": f"{image} for {each['platform']}"} for each in fields["platforms"]]
+
+
+def _index_lines(fields: Mapping[str, Any]) -> Iterator[str]:
+    sign = "❌" if fields["failures"] else SIGNS[fields["verdict"]]
+    yield f"## {sign} {text(fields['image'])}: {fields['verdict']}"
+    yield f"\nResult: {text(fields['result'] or 'not kept')}."
+    refused = [f"{each['platform']}: {each['reason']}" for each in fields["refused"]]
+    yield from _list("Platforms that were not slimmed", refused)
+    for each in parts(fields):
+        yield ""
+        yield from _lines(each)
 
 
 def _lines(fields: Mapping[str, Any]) -> Iterator[str]:

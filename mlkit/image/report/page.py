@@ -60,25 +60,35 @@ class Known:
     fixed: str
 
 
-def write(
-    path: Path, image: str, place: str | None, inventory: Inventory, result: Slimmed,
-    found: Findings | None = None,
-) -> None:  # fmt: skip
+def show(
+    image: str, inventory: Inventory, result: Slimmed, found: Findings | None = None
+) -> dict[str, Any]:
+    """Return what the page shows of a slimming; it needs neither image any more.
+
+    Args:
+        image: What was slimmed, as the user named it.
+        inventory: The original.
+        result: What slimming came to.
+        found: The known vulnerabilities `before` and `after`, if somebody has looked for them.
+    """
+    return context(image, None, inventory, result) | {
+        "known": None if found is None else _known(found),
+        "index": None,
+        "platform": None,
+    }
+
+
+def write(path: Path, shown: Mapping[str, Any]) -> None:
     """Write one page about a slimming.
 
     Args:
         path: The page.
-        image: What was slimmed, as the user named it.
-        place: Where the result is; None: it was not kept.
-        inventory: The original.
-        result: What slimming came to.
-        found: The known vulnerabilities `before` and `after`, if somebody has looked for them.
+        shown: What it shows, with its `place` if the result was kept; of an index also the
+            `index`, as `slim --json` prints it, and the `platform` that the page is about.
 
     Raises:
         InputMissing: The page cannot be written.
     """
-    shown = context(image, place, inventory, result)
-    shown["known"] = None if found is None else _known(found)
     filters: dict[str, Callable[..., Any]] = {"mb": megabytes, "count": count}
     page.write(path, page.render(TEMPLATES, "slim.html", shown, filters))
 

@@ -1,7 +1,8 @@
-"""A registry, for what an engine does not push: artifacts that refer to an image.
+"""A registry, for what an engine does not push: indexes, and artifacts that refer to an image.
 
-As the OCI distribution specification 1.1 has it: blobs, then the manifest with its `subject`;
-where the registry has no referrers API, the list under the tag that stands in for it.
+As the OCI distribution specification 1.1 has it: blobs, then the manifest (of an artifact, with its
+`subject`), then the index of such manifests; where the registry has no referrers API, the list
+under the tag that stands in for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,6 +21,7 @@ import requests
 from mlkit.errors import ServiceUnavailable
 from mlkit.image.filesystem import referrers
 from mlkit.image.filesystem.build import with_tag
+from mlkit.image.filesystem.index_layout import IndexLayout
 from mlkit.image.filesystem.referrers import INDEX, MANIFEST, Attachment
 
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
@@ -69,16 +72,36 @@ class Repository:
         """Close the connections."""
         self._session.close()
 
+    def push_index(self, layout: IndexLayout, tag: str) -> None:
+        """Push a finished index; the tag comes last, when all that it leads to is there.
+
+        Raises:
+            ServiceUnavailable: The registry cannot be reached, or refuses.
+        """
+        with self._failing("the index was not pushed", "`docker login` if it asks who you are"):
+            for each in layout.members:
+                data = layout.read(each.digest)
+                manifest = json.loads(data)
+                for part in (manifest["config"], *manifest["layers"]):
+                    self._put_blob(layout.path(part["digest"]), part["digest"])
+                self._put_manifest(each.digest, data, MANIFEST)
+        for each in layout.members:
+            if each.attached is not None:
+                self.attach(each.digest, each.attached)
+        with self._failing("the index was not pushed", "its images were"):
+            self._put_manifest(tag, layout.read(layout.digest), INDEX)
+
     def attach(self, digest: str, attachment: Attachment) -> str:
         """Attach a document to a manifest that is there; return the artifact's digest.
 
         Raises:
             ServiceUnavailable: The registry cannot be reached, or refuses.
         """
-        with self._failing():
+        hint = "the image itself was pushed; `docker login` if the registry asks who you are"
+        with self._failing("the attestation was not pushed", hint):
             subject = self._describe(digest)
             for each in attachment.blobs:
-                self._put_blob(each)
+                self._put_blob(each, referrers.digest(each))
             manifest = attachment.manifest(subject)
             entry = attachment.describe(manifest)
             answer = self._put_manifest(entry["digest"], manifest, MANIFEST)
@@ -87,22 +110,19 @@ class Repository:
             return str(entry["digest"])
 
     @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
+    def _failing(self, what: str, hint: str) -> Iterator[None]:
         try:
             yield
         except (requests.RequestException, ValueError, LookupError) as error:
-            hint = "the image itself was pushed; `docker login` if the registry asks who you are"
-            text = f"{self._title}: the attestation was not pushed: {error}"
-            raise ServiceUnavailable(text, hint=hint) from error
+            raise ServiceUnavailable(f"{self._title}: {what}: {error}", hint=hint) from error
 
     def _describe(self, digest: str) -> dict[str, Any]:
         answer = self._ask("GET", f"manifests/{digest}", headers={"Accept": ACCEPTED})
         kind = answer.headers["Content-Type"].partition(";")[0]
         return {"mediaType": kind, "digest": digest, "size": len(answer.content)}
 
-    def _put_blob(self, data: bytes) -> None:
+    def _put_blob(self, data: bytes | Path, digest: str) -> None:
         """Upload a blob, in one piece, unless it is there."""
-        digest = referrers.digest(data)
         if self._ask("HEAD", f"blobs/{digest}", missing=True).status_code != requests.codes.ok:
             place = self._ask("POST", "blobs/uploads/")
             where = urljoin(place.url, place.headers["Location"])
@@ -137,6 +157,9 @@ class Repository:
     def _send(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
         url = urljoin(self._base, path)
         content = {"timeout": PATIENCE, "auth": self._authorize, **content}
+        if isinstance(data := content.get("data"), Path):  # opened anew for each attempt
+            with data.open("rb") as stream:
+                return self._session.request(method, url, **content | {"data": stream})
         return self._session.request(method, url, **content)
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -13,11 +13,13 @@ import urllib.request
 
 import docker
 import pytest
-from image.archives import Member, layer, layout, saved
+from image.archives import Member, index_layout, layer, layout, saved
+from image.archives import manifest as write_manifest
 
 from mlkit import zstd
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
+from mlkit.image.filesystem.platforms import here
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "60", "--json")
@@ -187,6 +189,59 @@ def test_images_of_every_kind_are_slimmed_diagnosed_and_compared(
     gone = document(mlkit("image", "diff", path, "slim.tar", "--json"))["removed"]
     assert all("usr/share/doc" in str(each) for each in gone)
     assert images(client) == before, "an archive's own name is not given in the engine"
+
+
+VARIANTS = {"amd64": "v2", "arm64": "v9"}
+"""A second platform that this machine runs, in images whose programs are those of the first."""
+
+
+def test_each_platform_of_an_index_that_runs_here_is_slimmed_into_one_index(
+    mlkit, client, registry, program, tmp_path
+):
+    one = layer(Member("echo", program, mode=0o755), Member("usr/share/doc/manual", MANUAL))
+    described = [
+        {"os": "linux", "architecture": here()},
+        {"os": "linux", "architecture": "z80"},
+        {"os": "linux", "architecture": here(), "variant": VARIANTS[here()]},
+    ]
+    (tmp_path / "in").mkdir()
+    entries = [
+        write_manifest(tmp_path / "in", one, config={"Cmd": ["/echo"]}, **each) | {"platform": each}
+        for each in described
+    ]
+    notes = {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": entries[0]["digest"],
+    }
+    attested = write_manifest(tmp_path / "in", layer(Member("statement", "1")))
+    index_layout(tmp_path / "in", *entries, attested | {"annotations": notes})
+    word = base64.b64encode(b"user:secret").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {registry: {"auth": word}}}))
+    before = images(client)
+    reference = f"{registry}/team/many:1"
+    command = ("image", "slim", "in", "--all-platforms", "--probe=exit:0", "--attest", *QUICK)
+    command += (f"--output=registry:{reference}", "--sbom=bill.json", "--report=report.html")
+    found = document(mlkit(*command, env=os.environ | {"DOCKER_CONFIG": str(tmp_path)}))
+    assert found["verdict"] == "equal"
+    assert found["refused"] == [{"platform": "linux/z80", "reason": "an unknown architecture"}]
+    names = [f"linux/{here()}", f"linux/{here()}/{VARIANTS[here()]}"]
+    assert [each["platform"] for each in found["platforms"]] == names
+    (dropped,) = found["dropped"]
+    assert (dropped["kind"], dropped["platform"]) == ("attestation-manifest", names[0])
+    digest, index = manifest(registry, "team/many/manifests/1")
+    assert (found["result"], found["digest"]) == (f"registry:{reference}", digest)
+    assert [each["platform"] for each in index["manifests"]] == [described[0], described[2]]
+    for each, entry in zip(found["platforms"], index["manifests"], strict=True):
+        assert each["digest"] == entry["digest"]
+        _, listed = manifest(registry, f"team/many/manifests/{entry['digest'].replace(':', '-')}")
+        assert [one["artifactType"] for one in listed["manifests"]] == [each["attached"]]
+        name = each["platform"].replace("/", "-")
+        assert json.loads((tmp_path / f"bill-{name}.json").read_text())["components"] is not None
+        assert "linux/z80" in (tmp_path / f"report-{name}.html").read_text()
+    assert images(client) == before, "nothing is left in the engine"
+    client.images.pull(reference, auth_config={"username": "user", "password": "secret"})
+    assert client.containers.run(reference, remove=True) == b"done\n"
+    client.images.remove(reference)
 
 
 @pytest.mark.parametrize(

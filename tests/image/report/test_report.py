@@ -24,7 +24,7 @@ from mlkit.image.proof.compare import Difference
 from mlkit.image.proof.evidence import evidence
 from mlkit.image.proof.findings import Finding
 from mlkit.image.proof.reach import Reach
-from mlkit.image.report.page import context, write
+from mlkit.image.report.page import context, show, write
 from mlkit.image.report.summary import sizes, weakness
 from mlkit.image.report.treemap import Box, squarify
 from mlkit.image.result import Built
@@ -126,7 +126,7 @@ def test_sums_by_package_and_by_layer_agree_with_the_whole(slimmed):
 def test_the_page_begins_with_what_was_asked_and_what_was_not_reached(slimmed, tmp_path):
     inventory, result = slimmed
     path = tmp_path / "r.html"
-    write(path, "app", None, inventory, result)
+    write(path, show("app", inventory, result))
     text = path.read_text()
     assert "srv/late.py" in text
     places = [text.index(f'id="{each}"') for each in ("reached", "comparison", "findings", "map")]
@@ -145,7 +145,7 @@ def test_what_was_equal_is_evidence_too(slimmed):
 def test_the_page_escapes_what_it_shows_and_fetches_nothing(slimmed, tmp_path):
     inventory, result = slimmed
     path = tmp_path / "r.html"
-    write(path, EVIL, None, inventory, result)
+    write(path, show(EVIL, inventory, result))
     text = path.read_text()
     assert "<script" not in text
     assert not re.search(r"(src|href)=\"(?!#)", text)
@@ -173,7 +173,7 @@ def test_the_page_shows_the_vulnerabilities_that_are_left_and_those_that_are_gon
     path = tmp_path / "r.html"
     left = [*known("CVE-2", EVIL, fixed="3.1"), *known("CVE-2", package="openssl", fixed="3.1")]
     found = {"before": [*known("CVE-1", "CVE-3"), *left], "after": left}
-    write(path, "app", None, inventory, result, found)
+    write(path, show("app", inventory, result, found))
     page = lxml.html.fromstring(path.read_text())
     (section,) = page.xpath("//h2[@id='vulnerabilities']")
     shown = [each.text_content() for each in section.itersiblings()]
@@ -185,9 +185,9 @@ def test_the_page_shows_the_vulnerabilities_that_are_left_and_those_that_are_gon
     ]
     assert shown[2:4] == ["2 that are gone", "CVE-1, CVE-3"]
     assert page.xpath("//nav/a[@href='#vulnerabilities']")
-    write(path, "app", None, inventory, result, {"before": known("CVE-1"), "after": []})
+    write(path, show("app", inventory, result, {"before": known("CVE-1"), "after": []}))
     assert "0 of 1 that are left" in path.read_text()
-    write(path, "app", None, inventory, result)
+    write(path, show("app", inventory, result))
     assert "ulnerabilities" not in path.read_text(), "nobody has looked for them"
 
 
@@ -203,7 +203,7 @@ def test_an_image_without_packages_and_with_nothing_dropped_has_a_page(tmp_path,
             sizes=sizes(inventory, packages, kept, files), findings=[],
         )  # fmt: skip
         assert context("x", "x:1", inventory, bare)["before"] == 0
-        write(tmp_path / "r.html", "x", "x:1", inventory, bare)
+        write(tmp_path / "r.html", show("x", inventory, bare) | {"place": "x:1"})
     assert "mlkit image explain x:1" in (tmp_path / "r.html").read_text()
 
 
