@@ -28,12 +28,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test system-packages
 	$(PYTEST) -m "not slow" --numprocesses auto --dist loadfile --durations 20
 
-# Most slow tests wait for containers, so that two run at once; those that look at
-# the whole engine, or measure, run alone.
 test-slow: $(VENV)/.installed-test system-packages
-	bash .ci/with-engine bash -c '\
-	  $(PYTEST) -m "slow and not alone and not nightly" --numprocesses 2 --dist worksteal --durations 30 && \
-	  $(PYTEST) -m "slow and alone and not nightly" --durations 15'
+	bash .ci/with-engine bash .ci/slow-tests $(BIN)/pytest
 
 test-nightly: $(VENV)/.installed-test system-packages
 	bash .ci/with-engine $(PYTEST) -m nightly

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 # A mail server of a test may start late: by itself, aiosmtpd waits 5 s.
 os.environ["AIOSMTPD_CONTROLLER_TIMEOUT"] = "120"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLOW = re.compile(r"mark\.(slow|nightly)\b")
 
 # Machines of CI are noisy: a slow example is not a failure. Derandomised runs can be repeated.
 hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
@@ -43,10 +45,24 @@ hypothesis.settings.load_profile("mlkit")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take what is nightly for slow, before options select by marks."""
+    """Take what is nightly for slow, before options select by marks, and group what is alone.
+
+    `.ci/slow-tests` reads only files that name these marks: others may not have such tests.
+    """
     for item in items:
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group(_whose_alone(item.path)))
+    for path in {item.path for item in items if item.get_closest_marker("slow")}:
+        if not SLOW.search(path.read_text("utf-8")):
+            raise pytest.UsageError(f"{path}: it has slow tests, and no mark says so in it")
+
+
+def _whose_alone(path: Path) -> str:
+    """Name what no two tests may use at once: the engine, or what the tests of a file share."""
+    folder = path.relative_to(REPOSITORY / "tests").parts[0]
+    return "engine" if folder == "image" else str(path)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,12 +79,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Remove what the processes of this run have shared: a database server, images."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove what the processes of this run have shared: a database server, images.
+
+    With MLKIT_TEST_KEEP_IMAGES=1, the images stay for the next run that has its MLKIT_TEST_RUN.
+    """
     if hasattr(session.config, "workerinput"):
         return
     postgresql_server.stop_shared()
-    if not IMAGES.exists():
+    keeps = os.environ.get("MLKIT_TEST_KEEP_IMAGES") == "1" and exitstatus == pytest.ExitCode.OK
+    if keeps or not IMAGES.exists():
         return
     import docker
 
