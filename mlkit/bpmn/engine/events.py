@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.bpmn.engine.effects import AnyEffect
+from mlkit.bpmn.engine.printed import Printed
 from mlkit.bpmn.engine.work_file import WorkFile
 
 
@@ -39,7 +40,8 @@ class Start(Event, tag="start"):
 class Complete(Event, tag="complete"):
     """The work of an activity is done; `local` are variables that end with it.
 
-    `files` is what a script has changed in the working folder; None for what is gone.
+    `files` is what a script has changed in the working folder; None for what is gone. `printed` is
+    for the log of the attempt: whoever takes the event out of an inbox moves it there.
     """
 
     id: int
@@ -47,6 +49,7 @@ class Complete(Event, tag="complete"):
     by: str = ""
     local: dict[str, Any] = {}
     files: dict[str, WorkFile | None] = {}
+    printed: Printed | None = None
 
 
 class Throw(Event, tag="throw"):
@@ -57,6 +60,7 @@ class Throw(Event, tag="throw"):
     message: str = ""
     variables: dict[str, Any] = {}
     by: str = ""
+    printed: Printed | None = None
 
 
 class Fail(Event, tag="fail"):
@@ -73,6 +77,7 @@ class Fail(Event, tag="fail"):
     variables: dict[str, Any] = {}
     local: dict[str, Any] = {}
     by: str = ""
+    printed: Printed | None = None
 
 
 class Assign(Event, tag="assign"):

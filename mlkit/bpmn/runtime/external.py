@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from mlkit.bpmn.definition.model import Callable, External, Script
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Retry, Throw
+from mlkit.bpmn.engine.printed import Printed
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.engine.waits import ForWorker
 from mlkit.bpmn.engine.work_file import WorkFile
@@ -52,12 +53,14 @@ class Report(NamedTuple):
         variables: What the work left, as stored.
         local: The same, only for the task itself.
         files: What it has changed in the working folder; None for what is gone.
+        printed: What is for the log of the attempt; None of workers that do not send it.
     """
 
     worker: str
     variables: Mapping[str, Any] = {}
     local: Mapping[str, Any] = {}
     files: Mapping[str, WorkFile | None] = {}
+    printed: Printed | None = None
 
 
 def describe_offered(row: Row, engine: Engine, state: State, activation: int) -> Offered:
@@ -184,7 +187,7 @@ def complete(journal: Journal, identifier: str, report: Report) -> int:
     what = "External Task {} cannot be completed by worker '{}'."
     task = _require_mine(journal, identifier, report.worker, what)
     variables, local, files = dict(report.variables), dict(report.local), dict(report.files)
-    event = Complete(task.activation, variables, report.worker, local, files)
+    event = Complete(task.activation, variables, report.worker, local, files, report.printed)
     return _end(journal, task, event)
 
 
@@ -197,7 +200,9 @@ def throw(journal: Journal, identifier: str, report: Report, code: str, message:
     """
     what = "Bpmn error of External Task {} cannot be reported by worker '{}'."
     task = _require_mine(journal, identifier, report.worker, what)
-    event = Throw(task.activation, code, message, dict(report.variables), report.worker)
+    event = Throw(
+        task.activation, code, message, dict(report.variables), report.worker, report.printed
+    )
     return _end(journal, task, event)
 
 
@@ -243,6 +248,7 @@ def fail(
         dict(report.variables),
         dict(report.local),
         report.worker,
+        report.printed,
     )
     return journal.mailbox.deliver(task.instance, event, asks=True)
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from mlkit.bpmn.definition.model import Callable, Script
 from mlkit.bpmn.definition.referenced_names import find_referenced
 from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Throw
-from mlkit.bpmn.engine.state import Activation
+from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.journal.records import Log
 from mlkit.bpmn.runtime.running import Running
@@ -18,6 +18,7 @@ from mlkit.errors import MlkitError
 from mlkit.workers.pool import Result
 
 _KINDS = {"r": "r", "javascript": "javascript"}
+_OUTCOMES: dict[type, str] = {Complete: "completed", Throw: "error", Fail: "failed"}
 
 
 def resolve_name(running: Running, work: Callable) -> str:
@@ -117,3 +118,23 @@ def log_of(result: Result, activation: Activation, at: float, host: str) -> Log:
         activation.node, activation.iteration, activation.attempt, at, result.duration,
         result.peak, result.outcome, result.stdout, result.stderr, host,
     )  # fmt: skip
+
+
+def split_printed(event: AnyEvent, state: State, at: float) -> tuple[AnyEvent, Log | None]:
+    """Return what a worker elsewhere has reported, and its log, which is no part of the event.
+
+    Args:
+        event: What was in the inbox.
+        state: The instance before it.
+        at: In seconds since 1970.
+    """
+    if not isinstance(event, Complete | Throw | Fail) or event.printed is None:
+        return event, None
+    printed, activation = event.printed, state.activations.get(event.id)
+    if activation is None:
+        return event, None
+    log = Log(
+        activation.node, activation.iteration, activation.attempt, at, printed.duration,
+        printed.peak, _OUTCOMES[type(event)], printed.stdout, printed.stderr, printed.host,
+    )  # fmt: skip
+    return structs.replace(event, printed=None), log

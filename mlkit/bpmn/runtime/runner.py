@@ -42,7 +42,7 @@ from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.parts import Stores
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Append, Changes, Damaged, Entry, Log, TakenOver
-from mlkit.bpmn.runtime import concurrent_changes
+from mlkit.bpmn.runtime import concurrent_changes, jobs
 from mlkit.bpmn.runtime.attempts import Attempts
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.effects import lock_messages, topics, write
@@ -417,7 +417,8 @@ class Runner:
             if isinstance(event, Migrate):
                 self._migrate(running, event)
             else:
-                self.apply(running, self._settle_files(running, event))
+                event, log = jobs.split_printed(event, running.state, self.clock.now())
+                self.apply(running, self._settle_files(running, event), log)
         except BadData as error:
             return error.message
         return ""

@@ -18,9 +18,11 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
+from mlkit.bpmn.engine.printed import Printed
 from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash, names
 from mlkit.bpmn.runtime import working_folders
+from mlkit.bpmn.runtime.running_attempts import this_host
 from mlkit.bpmn.worker.connection import Connection, Lost
 from mlkit.errors import BadData, MlkitError, ServiceUnavailable, UsageError
 from mlkit.storage.objects import Objects, Sink, Stored
@@ -166,7 +168,7 @@ class Carrier:
         for path, kept in result.files.items():
             _move(f"the file {path!r:.200}", [kept[0]] if kept and kept[0] else [], send)
         files = {path: kept and kept[:3] for path, kept in result.files.items()}
-        body = {"variables": result.variables, "files": files}
+        body = {"variables": result.variables, "files": files, "log": describe_printed(result)}
         _patiently(lambda: self.connection.task(task, "result", body))
 
     def folder_of(self, task: str) -> Path:
@@ -180,6 +182,15 @@ class Carrier:
         with self._lock:
             self._begun.pop(task, None)
             _shrink(self._folder, min(self._begun.values(), default=time.time()))
+
+
+def describe_printed(result: Result) -> dict[str, Any]:
+    """Return what an attempt leaves for its log, as a server of mlkit takes it."""
+    printed = Printed(
+        result.stdout, result.stderr, result.duration, result.peak, this_host()
+    ).shortened()
+    found: dict[str, Any] = msgspec.to_builtins(printed)
+    return found
 
 
 def _move(what: str, contents: Iterable[str], move: Callable[[str], object]) -> None:

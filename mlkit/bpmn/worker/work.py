@@ -14,7 +14,7 @@ from typing import Any
 from mlkit.bpmn.defaults import WORKER_LOCK, WORKER_PAUSE, WORKER_RETRIES
 from mlkit.bpmn.server.engine_rest.errors import RestError
 from mlkit.bpmn.server.engine_rest.typed import ARTIFACT, decode, encode
-from mlkit.bpmn.worker.carrying import Carrier
+from mlkit.bpmn.worker.carrying import Carrier, describe_printed
 from mlkit.bpmn.worker.connection import Connection, Lost
 from mlkit.errors import MlkitError, ServiceUnavailable, UsageError
 from mlkit.workers.pool import Result, ScriptPool
@@ -248,15 +248,18 @@ class Worker:
 
     def _report_result(self, running: _Running, result: Result) -> None:
         task = running.task
+        # A server of another kind has no place for it.
+        log = {} if running.made is None else {"log": describe_printed(result)}
         if result.outcome == "completed" and running.made is not None:
             deliver = self._carrier.deliver
             running.moving = self._movers.submit(deliver, task["id"], running.made, result)
             return
         if result.outcome == "error":
-            body = {"errorCode": result.code, "errorMessage": result.message}
+            body = {"errorCode": result.code, "errorMessage": result.message, **log}
             self._report(task, "bpmnError", body)
         elif result.outcome != "completed":
-            self._report_failure(task, result.message, result.stderr or result.stdout)
+            details = result.stderr or result.stdout
+            self._report_failure(task, result.message, details, log)
         elif (name := _unsendable(result.variables)) is not None:
             self._report_failure(task, f"variable {name!r} is not a value that can be sent", "")
         else:
@@ -264,13 +267,16 @@ class Worker:
             self._report(task, "complete", {"variables": variables})
         self._end(running)
 
-    def _report_failure(self, task: Mapping[str, Any], message: str, details: str) -> None:
+    def _report_failure(
+        self, task: Mapping[str, Any], message: str, details: str, log: Mapping[str, Any] = {}
+    ) -> None:
         left = self._count_attempts_left(task) - 1
         body = {
             "errorMessage": message,
             "errorDetails": details[-_MOST_DETAILS:],
             "retries": max(0, left),
             "retryTimeout": int(self._settings.pause * 1000),
+            **log,
         }
         self._report(task, "failure", body)
         self._note(f"task {task['id']} ({task['topicName']}): {message}; retries left: {left}")

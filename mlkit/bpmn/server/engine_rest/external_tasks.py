@@ -16,7 +16,7 @@ from mlkit.bpmn.server.engine_rest import documents, queries
 from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settle, text
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, missing, refused
 from mlkit.bpmn.server.engine_rest.fetching import Fetching
-from mlkit.bpmn.server.engine_rest.fields import Fields, body, query
+from mlkit.bpmn.server.engine_rest.fields import Fields, body, printed_of, query
 from mlkit.web.application import Request, Response
 
 _MOST_RETRIES = 2**31 - 1
@@ -274,7 +274,7 @@ def _worker(given: Fields) -> str:
 def _report(given: Fields, local: bool = False) -> Report:
     variables = given.variables("variables")
     kept = given.variables("localVariables") if local else {}
-    return Report(_worker(given), variables, kept)
+    return Report(_worker(given), variables, kept, printed=printed_of(given))
 
 
 def _duration(given: Fields, name: str, shown: str) -> float:

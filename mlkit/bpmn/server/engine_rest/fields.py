@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from mlkit.bpmn.engine.printed import Printed
 from mlkit.bpmn.server.engine_rest import typed
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid
 from mlkit.web.application import Request
@@ -121,6 +122,20 @@ def body(request: Request) -> Fields:
     if not isinstance(found, dict):
         raise invalid("the body is not a JSON object")
     return Fields(found)
+
+
+def printed_of(given: Fields) -> Printed | None:
+    """Return what a worker of mlkit has printed: the field `log`; None where there is none.
+
+    Raises:
+        RestError: 400: it is something else.
+    """
+    if given.values.get("log") is None:
+        return None
+    try:
+        return msgspec.convert(given.values["log"], Printed).shortened()
+    except msgspec.ValidationError as error:
+        raise invalid(f"log: {error}") from None
 
 
 def query(request: Request) -> Fields:

@@ -26,7 +26,7 @@ from mlkit.bpmn.runtime.working_folders import check_all
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settle
 from mlkit.bpmn.server.engine_rest.errors import invalid, missing, refused
-from mlkit.bpmn.server.engine_rest.fields import body, query
+from mlkit.bpmn.server.engine_rest.fields import body, printed_of, query
 from mlkit.bpmn.server.engine_rest.typed import check_name
 from mlkit.errors import BadData, InputMissing
 from mlkit.web.application import Request, Response
@@ -101,7 +101,7 @@ class Jobs:
         if worker is None:
             raise missing("workerId")
         variables, files = _variables(given.values), _files(given.values)
-        report = Report(worker, variables, files=files)
+        report = Report(worker, variables, files=files, printed=printed_of(given))
 
         def check(service: Service) -> None:
             _mine(service, identifier, worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import pytest
 
 HERE = Path(__file__).parent
 MODULE = """
-import os
+import os, sys
 from mlkit.bpmn import BpmnError
 
 def charge(amount):
+    print(f"charging {amount:g}", "<b>", "x" * 150_000)
+    print("with card hunter2-4711", file=sys.stderr)
     if amount < 0:
         raise BpmnError("REJECTED", "less than nothing")
     if amount == 0:
@@ -85,6 +88,7 @@ def worker(server, tmp_path):
 
 def start(server, amount):
     given = {"total": {"value": float(amount)}, "urgency": {"value": 1}}
+    given["password"] = {"value": "hunter2-4711"}
     path = "/engine-rest/process-definition/key/orders/start"
     return server("POST", path, json={"variables": given}).json()["id"]
 
@@ -102,6 +106,11 @@ def incident(server, instance):
     return server("GET", f"/engine-rest/incident?processInstanceId={instance}").json()
 
 
+def logs(server, instance):
+    found = server("GET", f"/api/v1/instances/{instance}/logs").json()["logs"]
+    return [each for each in found if each["element"] == "charge"]
+
+
 def test_tasks_are_done_errors_thrown_and_failures_tried_again(worker):
     server, log, process = worker
     paid, refused, failed = (start(server, each) for each in (12.5, -1, 0))
@@ -113,6 +122,19 @@ def test_tasks_are_done_errors_thrown_and_failures_tried_again(worker):
     )
     (stopped,) = server.wait(lambda: incident(server, failed))
     assert "nothing to charge" in stopped["incidentMessage"]
+    (done,), (thrown,), tries = (logs(server, each) for each in (paid, refused, failed))
+    assert [each["outcome"] for each in (done, thrown, *tries)] == [
+        "completed", "error", "failed", "failed",
+    ]  # fmt: skip
+    assert [each["attempt"] for each in tries] == [1, 2]
+    assert done["stdout"].startswith("charging 12.5 <b> xxx")
+    assert re.search(r"x\n\[\d+ characters left out\]\nx+\n$", done["stdout"])
+    assert len(done["stdout"]) <= 100_000
+    assert "nothing to charge" in tries[1]["stderr"]
+    assert done["stderr"] == "with card ******\n"
+    assert done["host"]
+    assert done["duration"] > 0
+    assert "with card ******" in server("GET", f"/instances/{paid}").text
     assert server.wait(lambda: "frame" in history_of(server, paid))
     process.send_signal(signal.SIGTERM)
     assert process.wait(180) == 143, log.read_text()
@@ -185,6 +207,9 @@ def test_only_who_has_a_task_moves_its_contents_and_nothing_damaged_is_kept(serv
     for path in ("../b.txt", "/b.txt", "a//b"):
         assert finish({path: [new, 3, 0o600]}).status_code == 400
     assert finish({}, _x=1).status_code == finish({}, x={"$date": "never"}).status_code == 400
+    for log in ([], {"stdout": 1}, {"duration": -1}, {"host": "x" * 300}):
+        body = {"workerId": "me", "log": log}
+        assert server("POST", f"{one}/result", json=body).status_code == 400
     assert put(new, b"new") == 204
     assert finish({"a/b.txt": [new, 3, 0o600], "left.txt": None}).status_code == 204
     assert finish({}).status_code == 404
