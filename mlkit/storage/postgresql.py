@@ -21,6 +21,7 @@ from mlkit.errors import (
     ServiceUnavailable,
 )
 from mlkit.storage.database import Columns, Migrations, Result
+from mlkit.storage.postgresql_arrays import write_array
 
 try:
     import psycopg
@@ -196,10 +197,10 @@ class PostgresqlDatabase:
         """
         if not rows:
             return
-        types = (each.format_map(self.types) for each in columns.values())
+        types = [each.format_map(self.types) for each in columns.values()]
         arrays = ", ".join(f"?::{each}[]" for each in types)
         given = f"unnest({arrays}) AS given ({', '.join(columns)})"
-        values = [list(each) for each in zip(*rows, strict=True)]
+        values = [write_array(*each) for each in zip(types, zip(*rows, strict=True), strict=True)]
         text = statement.replace("{rows}", given)
         self._defer(text, values, lambda cursor: check and check(cursor.fetchall()))
 
@@ -269,7 +270,7 @@ class PostgresqlDatabase:
         The text does not depend on how many they are: psycopg parses it, and the server plans it,
         once.
         """
-        return "(SELECT unnest(?::bigint[]))", (list(numbers),)
+        return "(SELECT unnest(?::bigint[]))", (write_array("BIGINT", numbers),)
 
     @staticmethod
     def _run(connection: psycopg.Connection[Any], statement: str, values: Sequence[Any]) -> Any:
@@ -375,7 +376,8 @@ class PostgresqlDatabase:
         keys = sorted({_key(each) for each in names} - self._locked)
         if keys:
             self._locked |= set(keys)
-            self.query("SELECT pg_advisory_xact_lock(key) FROM unnest(?::bigint[]) key", (keys,))
+            query = "SELECT pg_advisory_xact_lock(key) FROM unnest(?::bigint[]) key"
+            self.query(query, (write_array("BIGINT", keys),))
 
     # -- wake-up calls ---------------------------------------------------------------------
 
