@@ -157,6 +157,9 @@ class SqliteDatabase:
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement for each row of values."""
+        if self.connection.in_transaction:
+            self.connection.executemany(statement, rows)
+            return
         with self.failures():
             self.connection.executemany(statement, rows)
 
@@ -176,6 +179,8 @@ class SqliteDatabase:
         check: Callable[[list[Any]], None] | None = None,
     ) -> None:
         """Execute a statement at once for each row of values."""
+        if not rows:
+            return
         given = f"(SELECT {', '.join(f'? AS {each}' for each in columns)}) AS given"
         text = statement.replace("{rows}", given)
         if check is None:
@@ -185,6 +190,8 @@ class SqliteDatabase:
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
+        if self.connection.in_transaction:
+            return self.connection.execute(statement, values).fetchall()
         with self.failures():
             return self.connection.execute(statement, values).fetchall()
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -373,9 +374,13 @@ class Session:
         if sequence != row.sequence:
             problem = f"its row counts {row.sequence} events, and there are {sequence}"
             raise Damaged(self.journal.folder, row.id, problem)
-        work = self.journal.folder.resolve() / "work" / row.id
-        options = {**row.options, "work": str(work)}
+        options = {**row.options, "work": f"{self._work}/{row.id}"}
         return Running(engine, state, row.number, row.id, options, row, sequence)
+
+    @cached_property
+    def _work(self) -> Path:
+        """The folder of the working folders."""
+        return self.journal.folder.resolve() / "work"
 
     def configuration_of(self, row: Row) -> RuntimeConfiguration:
         """Return what an instance's scripts run with: of this session, else of its first run."""
