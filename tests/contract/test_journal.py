@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from mlkit.bpmn.journal.records import (
     Append,
     Changes,
     Damaged,
+    Deployed,
     Entry,
     Row,
     RunningAttempt,
@@ -362,6 +364,52 @@ def test_what_a_host_owns_and_does_not_run_is_found_again(hosts):
     assert one.work(0.0, 10, without=[row.number]) == []
     assert two.work(0.0, 10) == []
     assert running(one, row).epoch == row.epoch + 1
+
+
+def test_what_a_host_begins_is_its_own_from_the_first_moment_on(hosts):
+    one, two = hosts.host(), hosts.host()
+    one.register()
+    other = waits(two)
+    with one.gathering(adopts=True) as arrivals, one.transaction():
+        row = one.create("p", "d", {}, "", 1.0)
+        one.mailbox.enqueue(row.number, Start({"x": 1}))
+        one.mailbox.deliver(other.number, Claim(1, "ann"))
+    assert (arrivals.created, arrivals.delivered) == ([row], {row.number, other.number})
+    assert one.get(row.number) == row
+    assert two.is_owned(row)
+    assert numbers(two.work(1.0, 10)) == [other.number]
+    assert append(one, row, 0) == 1
+    hosts.opened.remove(one)
+    one.close()
+    assert row.number in numbers(two.work(1.0, 10))
+    with two.gathering(adopts=False) as arrivals, two.transaction():
+        free = two.create("p", "d", {}, "", 1.0)
+    assert (arrivals.created, two.is_owned(free)) == ([], False)
+    two.register()
+    with two.gathering(adopts=True) as arrivals:
+        with contextlib.suppress(LookupError), two.transaction():
+            two.create("p", "d", {}, "", 1.0)
+            raise LookupError
+        arrivals.clear()
+        with two.transaction():
+            again = two.create("p", "d", {}, "", 1.0)
+    assert arrivals.created == [again]
+
+
+def test_a_version_that_a_transaction_adds_is_the_newest_in_it(journal):
+    def deployed(definition: str) -> Deployed:
+        return Deployed("p", definition, "P", "p.bpmn", {}, 1.0, "ann")
+
+    with journal.transaction():
+        journal.deployments.add(deployed("a"))
+        assert journal.deployments.require("p").version == 1
+        journal.deployments.add(deployed("b"))
+        newest = journal.deployments.require("p")
+        assert (newest.version, newest.definition) == (2, "b")
+        first = journal.deployments.of_definition("p", "a")
+        assert first is not None
+        assert first.version == 1
+    assert journal.deployments.require("p") == newest
 
 
 def test_a_message_meets_a_subscription_that_is_made_at_the_same_time(hosts):

@@ -25,7 +25,7 @@ from mlkit.bpmn.journal.parts import (
     Schedules,
     Stores,
 )
-from mlkit.bpmn.journal.records import Append, Changes, Log, Recorded, Row
+from mlkit.bpmn.journal.records import Append, Arrivals, Changes, Log, Recorded, Row
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
@@ -137,6 +137,15 @@ class Journal(Protocol):
         self, process: str, definition: str, options: dict[str, Any], key: str, at: float
     ) -> Row:
         """Add an instance that has no event yet, inside a transaction."""
+
+    def gathering(self, adopts: bool) -> AbstractContextManager[Arrivals]:
+        """Note what the transactions of a block leave for whoever runs instances.
+
+        The block clears it whenever it begins a transaction, which may be done again.
+
+        Args:
+            adopts: Whether this process, which holds, owns what they create.
+        """
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
         """Add, inside a transaction, an instance that begins with another one's first events."""

@@ -208,6 +208,24 @@ class Append(NamedTuple):
         return self.changes.entries[-1].at if self.changes.entries else self.row.updated
 
 
+@dataclass(slots=True)
+class Arrivals:
+    """What transactions leave for whoever runs instances.
+
+    Attributes:
+        created: New instances that this process has owned from their first moment on.
+        delivered: The numbers of the others that may go on.
+    """
+
+    created: list[Row] = field(default_factory=list)
+    delivered: set[int] = field(default_factory=set)
+
+    def clear(self) -> None:
+        """Forget what a transaction that is done again has left."""
+        self.created.clear()
+        self.delivered.clear()
+
+
 class Delivered(NamedTuple):
     """An event in an inbox: the number of the row, the instance's, and the event."""
 

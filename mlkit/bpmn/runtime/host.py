@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Row, TakenOver
+from mlkit.bpmn.journal.records import Arrivals, Damaged, Entry, Recorded, Row, TakenOver
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
@@ -136,6 +136,9 @@ class Host:
     def wake(self) -> None:
         """Let the host look for work at once."""
         self._look = 0.0
+        self._wake_thread()
+
+    def _wake_thread(self) -> None:
         with self._lock:
             if self._pools is not None:
                 self._pools.wake()
@@ -157,7 +160,7 @@ class Host:
                 write.future.set_exception(_stopped())
                 return write.future
             self._writes.append(write)
-        self.wake()
+        self._wake_thread()
         return write.future
 
     def verdict(self, row: int) -> Future[str]:
@@ -259,33 +262,47 @@ class Host:
         writes = [each for each in waiting if each.future.set_running_or_notify_cancel()]
         if not writes:
             return
-        try:
-            results = self._write_together(writes)
-        except Exception as error:
-            if len(writes) == 1:
-                writes[0].future.set_exception(error)
-                return
+        if not self._try_together(writes):
             for each in writes:
-                self._write_one(each)
-        else:
-            for each, result in zip(writes, results, strict=True):
-                each.future.set_result(result)
-        self._look = 0.0
-        self._runner.look_again = 0.0
+                self._try_together([each])
 
-    def _write_together(self, writes: list[_Write]) -> list[Any]:
+    def _try_together(self, writes: list[_Write]) -> bool:
+        """Write in one transaction; return whether who waits knows now what has come of it."""
+        try:
+            results, arrivals = self._write_together(writes)
+        except Exception as error:
+            if len(writes) > 1:
+                return False
+            writes[0].future.set_exception(error)
+            return True
+        for each, result in zip(writes, results, strict=True):
+            each.future.set_result(result)
+        self._take_in(arrivals)
+        return True
+
+    def _write_together(self, writes: list[_Write]) -> tuple[list[Any], Arrivals]:
         journal = self._session.journal
         are_settled_later = all(each.is_settled_later for each in writes)
-        with journal.relaxed() if are_settled_later else contextlib.nullcontext():
-            return journal.atomically(lambda: [each.function(journal) for each in writes])
+        # While scripts end before a stop, nothing is taken any more.
+        adopts = self._deadline is None and journal.holds()
+        relaxed = journal.relaxed() if are_settled_later else contextlib.nullcontext()
+        with journal.gathering(adopts) as arrivals, relaxed:
 
-    def _write_one(self, write: _Write) -> None:
-        try:
-            (result,) = self._write_together([write])
-        except Exception as error:
-            write.future.set_exception(error)
-        else:
-            write.future.set_result(result)
+            def work() -> list[Any]:
+                arrivals.clear()
+                return [each.function(journal) for each in writes]
+
+            return journal.atomically(work), arrivals
+
+    def _take_in(self, arrivals: Arrivals) -> None:
+        """Begin what is new; look for who runs what else may go on, if it is not here."""
+        for row in arrivals.created:
+            self._restore(row, None)
+        if arrivals.created:
+            self.on_lease("taken", len(arrivals.created))
+        self._runner.look_again = 0.0
+        if not arrivals.delivered <= self._runner.instances.keys():
+            self._look = 0.0
 
     def _take(self) -> bool:
         """Take instances that have work; return whether there were any."""
@@ -375,6 +392,8 @@ class Host:
 def _rests(running: Running, soon: float) -> bool:
     """Return whether nothing moves an instance but somebody else, or time that is not near."""
     state = running.state
+    if running.sequence == 0:  # Its start is in its inbox.
+        return False
     return not running.jobs and (
         state.status != "running"
         or state.suspended

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -36,14 +37,26 @@ class SqlDeployments:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._newest: dict[str, Deployed] | None = None
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Read the newest version of a process once, in the transaction of a block."""
+        self._newest = {}
+        try:
+            yield
+        finally:
+            self._newest = None
 
     def add(self, deployed: Deployed) -> Deployed:
         """Add a version of a process, unless its newest one is the same; return the newest."""
         self.database.lock([f"deployment {deployed.process}"])
-        newest = self.newest(deployed.process)
+        newest = self._read_newest(deployed.process)
         if newest is not None and newest.definition == deployed.definition:
             return newest
         version = 1 if newest is None else newest.version + 1
+        if self._newest is not None:
+            self._newest.pop(deployed.process, None)
         self.database.execute(
             f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -55,6 +68,14 @@ class SqlDeployments:
 
     def newest(self, process: str) -> Deployed | None:
         """Return the newest version of a process."""
+        known = None if self._newest is None else self._newest.get(process)
+        if known is None:
+            known = self._read_newest(process)
+            if known is not None and self._newest is not None:
+                self._newest[process] = known
+        return known
+
+    def _read_newest(self, process: str) -> Deployed | None:
         found = self._find("WHERE process = ? ORDER BY version DESC LIMIT 1", (process,))
         return found[0] if found else None
 
@@ -90,6 +111,9 @@ class SqlDeployments:
 
     def of_definition(self, process: str, definition: str) -> Deployed | None:
         """Return the version of a process that a stored definition is; None: not deployed."""
+        newest = None if self._newest is None else self._newest.get(process)
+        if newest is not None and newest.definition == definition:
+            return newest
         found = self._find(
             "WHERE definition = ? AND process = ? ORDER BY version DESC LIMIT 1",
             (definition, process),

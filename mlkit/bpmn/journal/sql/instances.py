@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -44,15 +45,21 @@ class SqlInstances:
         self._seen = seen
 
     def create(
-        self, process: str, definition: str, options: dict[str, Any], key: str, at: float
+        self,
+        process: str,
+        definition: str,
+        options: dict[str, Any],
+        key: str,
+        at: float,
+        owner: str = "",
     ) -> Row:
-        """Add an instance that has no event yet, inside a transaction."""
-        values = process, definition, encode(options), key, at, at
+        """Add an instance that has no event yet, inside a transaction; nobody owns it, or one."""
+        values = process, definition, encode(options), key, at, at, owner, int(bool(owner))
         found: list[Any] = []
         while not found:  # Among many ids, a new one may be one of them.
             found = self._database.query(
                 "INSERT INTO instances (id, process, definition, options, key, phase, created,"
-                " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)"
+                " updated, owner, epoch) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)"
                 f" ON CONFLICT (id) DO NOTHING RETURNING {', '.join(COLUMNS)}",
                 (os.urandom(4).hex(), *values),
             )
@@ -155,9 +162,15 @@ def to_row(columns: tuple[Any, ...], is_owned: bool) -> Row:
     try:
         if status not in STATES:
             raise ValueError(f"there is no status {status!r}")
-        fields["options"] = json.loads(fields["options"])
+        fields["options"] = _read_options(fields["options"])
         return msgspec.convert(fields, Row)
     except (ValueError, TypeError) as error:
         number, identifier = columns[0], str(columns[1])
         damage = str(error)
         return Row(number, identifier, "?", "", {}, "", "damaged", 0, 0, 0.0, 0.0, None, damage)
+
+
+@lru_cache(maxsize=1024)
+def _read_options(text: bytes) -> Any:
+    """Read options, which all instances of a definition share, and nobody changes."""
+    return json.loads(text)

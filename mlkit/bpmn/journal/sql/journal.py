@@ -12,7 +12,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.artifacts import ArtifactStore
 from mlkit.bpmn.journal.owner import Owner
-from mlkit.bpmn.journal.records import Append, Changes, Log, Recorded, Row
+from mlkit.bpmn.journal.records import Append, Arrivals, Changes, Log, Recorded, Row
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
 from mlkit.bpmn.journal.sql.archive import SqlArchive
 from mlkit.bpmn.journal.sql.audit import SqlAudit
@@ -83,6 +83,7 @@ class SqlJournal:
         self._ownership = SqlOwnership(database, owner, self._instances, self.index)
         self._writer = EventWriter(database, self.mailbox, self.index, self.outbox, self.external)
         self._shared = SharedArtifacts(database, folder, artifacts)
+        self._arrivals: Arrivals | None = None
         try:
             migrate(database, COMPONENTS)
         except BaseException:
@@ -110,12 +111,12 @@ class SqlJournal:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all of a block durable at once, or nothing of it."""
-        with self.index.consistent(), self.database.transaction():
+        with self.index.consistent(), self.deployments.steady(), self.database.transaction():
             yield
 
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
-        with self.index.consistent():
+        with self.index.consistent(), self.deployments.steady():
             return self.database.atomically(work)
 
     def relaxed(self) -> AbstractContextManager[None]:
@@ -153,11 +154,18 @@ class SqlJournal:
         self, process: str, definition: str, options: dict[str, Any], key: str, at: float
     ) -> Row:
         """Add an instance that has no event yet, inside a transaction."""
-        return self._instances.create(process, definition, options, key, at)
+        if self._arrivals is None:
+            return self._instances.create(process, definition, options, key, at)
+        # From now on it is this process's: nobody has to find and take it.
+        row = self._instances.create(process, definition, options, key, at, self.owner.name)
+        self._arrivals.created.append(row)
+        return row
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
         """Add, inside a transaction, an instance that begins with another one's first events."""
-        return self._instances.fork(row, upto, definition, options)
+        new = self._instances.fork(row, upto, definition, options)
+        self.mailbox.on_delivery(new.number)
+        return new
 
     def find(self, identifier: str) -> Row:
         """Return an instance by its id or the beginning of it, four characters at least."""
@@ -248,6 +256,17 @@ class SqlJournal:
         """Take an instance; return it with its new epoch, None where another process owns it."""
         taken = self.take([row])
         return self._instances.readable(taken[0]) if taken else None
+
+    @contextmanager
+    def gathering(self, adopts: bool) -> Iterator[Arrivals]:
+        """Note what the transactions of a block leave for whoever runs instances."""
+        found = Arrivals()
+        self._arrivals = found if adopts else None
+        known, self.mailbox.on_delivery = self.mailbox.on_delivery, found.delivered.add
+        try:
+            yield found
+        finally:
+            self._arrivals, self.mailbox.on_delivery = None, known
 
     def take(self, rows: Iterable[Row]) -> list[Row]:
         """Take instances for this process; return those that it got, with their new epochs."""

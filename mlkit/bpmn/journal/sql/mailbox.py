@@ -29,6 +29,9 @@ class SqlMailbox:
     Args:
         database: The journal's.
         on_signal: Called with the name and the variables of each signal.
+
+    Attributes:
+        on_delivery: Called with the number of each instance that an event is delivered to.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class SqlMailbox:
     ) -> None:
         self.database = database
         self.on_signal = on_signal
+        self.on_delivery: Callable[[int], object] = lambda instance: None
 
     def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
         """Put an event into an instance's inbox; return the row's number."""
         self.database.announce()
+        self.on_delivery(instance)
         values = _row(instance, event, asks)
         ((row,),) = self.database.query(f"{_DELIVER} RETURNING id", values)
         return int(row)
@@ -47,6 +52,7 @@ class SqlMailbox:
     def enqueue(self, instance: int, event: AnyEvent, asks: bool = False) -> None:
         """Put an event into an instance's inbox where nobody needs the row's number at once."""
         self.database.announce()
+        self.on_delivery(instance)
         self.database.defer(_DELIVER, _row(instance, event, asks))
 
     def inbox(self, instances: Iterable[int]) -> list[Delivered]:
