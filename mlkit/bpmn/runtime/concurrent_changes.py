@@ -31,14 +31,14 @@ def settle(
         result: Its result.
         is_first: Whether this was its first attempt; an earlier one may have removed anything.
     """
-    known, folder = running.state.files, Path(running.options.get("work", ""))
+    known = running.state.files
     others = running.meanwhile.pop(activation, None)
     found = dict(result.files)
     doubtful: set[str] = set() if is_first else set(known)
     if others is not None:  # Another task has ended since this one has begun.
         doubtful |= found.keys() | others.keys()
     for path in doubtful:
-        if not _is_there(folder, path):
+        if not _is_there(Path(running.options.get("work", "")), path):
             found[path] = None
         elif path in found and _is_older(found[path], others, path):
             del found[path]

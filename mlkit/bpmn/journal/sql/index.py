@@ -32,6 +32,7 @@ from mlkit.bpmn.journal.sql.index_rows import (
     list_retries,
     list_tasks,
     list_variables,
+    shows_nothing,
 )
 from mlkit.bpmn.journal.sql.task_search import Condition, condition_of_people, conditions_of
 from mlkit.storage.database import Database
@@ -391,6 +392,8 @@ class SqlIndex:
 
 def _list_shown(row: Row, state: State) -> tuple[Rows, ...]:
     """Return the rows of an instance in each table of `_SHOWN`, without its number."""
+    if shows_nothing(state):
+        return _NOTHING
     place = row.process, row.definition
     found = (
         list_tasks(row.number, state), list_incidents(state), list_retries(state),

@@ -52,6 +52,16 @@ def searchable(value: Any) -> str | None:
     return text if len(text) <= LONGEST_VALUE else None
 
 
+def shows_nothing(state: State) -> bool:
+    """Return whether scripts alone run: most commits of an instance leave it so."""
+    return (
+        not state.suspended
+        and not state.defects
+        and all(each.status == "working" and not each.children for each in _open(state))
+        and not any(each.arrived for each in state.scopes.values())
+    )
+
+
 def list_tasks(number: int, state: State) -> Rows:
     """Return the rows of the user tasks of an instance that wait."""
     return tuple(
