@@ -108,18 +108,70 @@ inline double divergence(double p, double q) {
   return found;
 }
 
-// The largest q with kl(mean, q) <= budget, by bisection.
-inline double upper_bound(double mean, double budget) {
-  double low = mean, high = 1;
-  for (int halving = 0; halving < 40; ++halving) {
-    const double middle = (low + high) / 2;
-    (divergence(mean, middle) <= budget ? low : high) = middle;
-  }
-  return low;
+// At least the largest q with kl(mean, q) <= budget, without a logarithm: kl is at least
+// 2 (q - mean)^2 and (q - mean)^2 / (2 q).
+inline double rough_bound(double mean, double budget) {
+  const double pinsker = mean + std::sqrt(budget / 2);
+  const double poisson = mean + budget + std::sqrt(budget * (budget + 2 * mean));
+  return std::min({pinsker, poisson, 1.0});
 }
 
-// The score of an arm in round total + 1; explores says that this round is one of exploration.
-inline double score(const Policy& policy, const Counts& counts, std::size_t arm, bool explores,
+// The largest q with kl(mean, q) <= budget: kl is convex in q, so that Newton's steps from above
+// stay there.
+inline double upper_bound(double mean, double budget) {
+  if (mean >= 1) return 1;
+  const double of_mean = mean > 0 ? mean * std::log(mean) : 0, rest = 1 - mean;
+  const double constant = of_mean + rest * std::log(rest) - budget;
+  // Near 1 only the part of 1 - q counts.
+  const double near_one = 1 - rest * std::exp((of_mean - budget) / rest);
+  double q = std::min(rough_bound(mean, budget), near_one);
+  for (int step = 0; step < 40 && q > mean && q < 1; ++step) {
+    const double excess = constant - mean * std::log(q) - rest * std::log(1 - q);
+    const double move = excess * q * (1 - q) / (q - mean);
+    q -= move;
+    if (move < 1e-12) break;
+  }
+  return std::max(q, mean);
+}
+
+// Whether an arm's upper bound is below another's: mostly told without computing it.
+inline bool is_bound_below(double mean, double budget, double other) {
+  if (rough_bound(mean, budget) < other) return true;
+  // Not where rounding may decide: equal arms are ties.
+  return other > mean && divergence(mean, other) > budget * (1 + 1e-9);
+}
+
+// What the scores of all arms share in a round.
+struct Round {
+  bool explores = false;  // by chance
+  double budget = 0;      // of upper bounds
+};
+
+inline Round next_round(const Policy& policy, const Counts& counts, Random& random) {
+  const double* p = policy.parameters;
+  const double round = counts.total + 1;
+  Round next;
+  if (policy.kind == Kind::epsilon_greedy) {
+    next.explores = random.uniform() < p[0] * std::pow(round, -p[1]);
+  } else if (policy.kind == Kind::ucb1) {
+    next.budget = p[0] * std::log(std::max(counts.total, 1.0));
+  } else if (policy.kind == Kind::kl_ucb) {
+    const double log_round = std::log(round);
+    next.budget = log_round + p[0] * std::log(std::max(log_round, 1.0));
+  }
+  return next;
+}
+
+// Whether an arm's score is below `highest`, where that costs less than the score.
+inline bool is_below(const Policy& policy, const Counts& counts, std::size_t arm,
+                     const Round& round, double highest) {
+  const double n = counts.pulls[arm];
+  if (policy.kind != Kind::kl_ucb || n <= 0) return false;
+  return is_bound_below(counts.sums[arm] / n, round.budget / n, highest);
+}
+
+// The score of an arm.
+inline double score(const Policy& policy, const Counts& counts, std::size_t arm, const Round& round,
                     Random& random) {
   const double* p = policy.parameters;
   const double n = counts.pulls[arm], mean = n > 0 ? counts.sums[arm] / n : 0;
@@ -139,14 +191,11 @@ inline double score(const Policy& policy, const Counts& counts, std::size_t arm,
              std::sqrt(variance / kappa) * random.normal();
     }
     case Kind::ucb1:
-      return n > 0 ? mean + std::sqrt(p[0] * std::log(std::max(counts.total, 1.0)) / n) : infinite;
-    case Kind::kl_ucb: {
-      const double round = std::log(counts.total + 1);
-      const double budget = round + p[0] * std::log(std::max(round, 1.0));
-      return n > 0 ? upper_bound(mean, budget / n) : infinite;
-    }
+      return n > 0 ? mean + std::sqrt(round.budget / n) : infinite;
+    case Kind::kl_ucb:
+      return n > 0 ? upper_bound(mean, round.budget / n) : infinite;
     case Kind::epsilon_greedy:
-      return explores ? 0 : n > 0 ? mean : p[2];
+      return round.explores ? 0 : n > 0 ? mean : p[2];
     case Kind::softmax:
       return (n > 0 ? mean : p[1]) / p[0] - std::log(-std::log(random.uniform()));
     case Kind::commit:

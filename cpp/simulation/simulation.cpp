@@ -157,17 +157,14 @@ double reward(const World& world, const Present& present, std::size_t arm, Rando
 std::size_t choose(const World& world, const Policy& policy, const Present& present, Run& run,
                    const double* draws, const double* features) {
   const Counts& counts = run.counts[run.own()];
-  bool explores = false;
-  if (policy.kind == Kind::epsilon_greedy) {
-    const double rate = policy.parameters[0] * std::pow(counts.total + 1, -policy.parameters[1]);
-    explores = run.random.uniform() < rate;
-  }
+  const Round round = next_round(policy, counts, run.random);
   double highest = -std::numeric_limits<double>::infinity();
   std::size_t chosen = 0, ties = 0;
   for (std::size_t arm = 0; arm < world.arms.size(); ++arm) {
     if (!present.is_there(arm)) continue;
+    if (ties && is_below(policy, counts, arm, round, highest)) continue;
     const double found = draws                ? draws[arm]
-                         : run.models.empty() ? score(policy, counts, arm, explores, run.random)
+                         : run.models.empty() ? score(policy, counts, arm, round, run.random)
                                               : run.models[arm].score(policy, features, run.random);
     if (ties && found < highest) continue;
     ties = ties && found == highest ? ties + 1 : 1;
