@@ -25,8 +25,9 @@ from mlkit.image.keep.node_imports import Modules
 from mlkit.image.keep.own_code import OwnCode
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.package_data import LIBRARY, PROGRAM, PackageData
+from mlkit.image.keep.perl_library import CORE, PerlLibrary
 from mlkit.image.keep.source_words import SHELLS, commands_of_script, interpreter
-from mlkit.image.keep.system import DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
+from mlkit.image.keep.system import DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO, spread
 
 UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Interpreters whose programs load files dynamically, and whose languages are not analysed."""
@@ -44,6 +45,11 @@ LOGS_IN = re.compile(r"(?:^|/)s?bin/(?:sshd|dropbear|tinysshd|login|crond?|atd|\
 WRITABLE = ("var/", "run/", "srv/", "home/", "opt/", "mnt/", "media/", "root/")
 """Where apps have folders that they write to; an empty folder costs nothing."""
 MOUNTED = ("dev/", "proc/", "sys/")
+FOR_COMPILERS = re.compile(
+    r"\.(?:a|h|hpp)$|(?:^|/)perl/[\d.]+/(?!pod/perldiag\.).*\.pod$"
+    r"|/lib/(?:src\.zip|ct\.sym)$|/jmods/"
+)
+"""What compilers and people read of a language's library; one page explains Perl's warnings."""
 LARGEST_SCRIPT = 1 << 20
 OF_NO_PACKAGE = "of no package"
 
@@ -73,6 +79,7 @@ class DynamicallyLoaded:
         self._naming = Naming(kept, loader)
         self.own = OwnCode(kept, self._naming, ownership)
         self.installed = InstalledCode(kept, self._naming)
+        self._perl = PerlLibrary(kept, ownership)
 
     def keep_named_by_config(self) -> None:
         """Keep what variables and arguments name."""
@@ -175,7 +182,7 @@ class DynamicallyLoaded:
         libraries = {
             (owner, folder)
             for path in list(self._kept.reasons)
-            if ".so" in path and (owner := owners.get(path)) and not OWN_RULES.match(owner)
+            if ".so" in path and (owner := owners.get(path)) and not self._has_own_rules(owner)
             for folder in _with_usr(posixpath.dirname(path))
         }
         wanted = {owner for owner, _ in libraries}
@@ -193,10 +200,10 @@ class DynamicallyLoaded:
             for path in list(self._kept.reasons)
             if (PROGRAM.search(path) or LIBRARY.search(path)) and (owner := owners.get(path))
         }
-        own = {each for each in users if not OWN_RULES.match(each)}
+        own = {each for each in users if not self._has_own_rules(each)}
         for path, reason in self._data.of(own, frozenset(self._naming.started)):
             self._kept.keep(path, reason)
-        for path, reason in self._data.beneath(users - own):
+        for path, reason in self._data.beneath(users - own - self._data.of_perl):
             self._kept.keep(path, reason)
         for path, reason in self._data.wanted():
             self._kept.keep(path, reason)
@@ -210,6 +217,9 @@ class DynamicallyLoaded:
         if any(TERMINAL.search(path) for path in self._kept.reasons):
             for place in TERMINFO:
                 self._kept.below(place, "read by terminal programs")
+
+    def _has_own_rules(self, package: str) -> bool:
+        return bool(OWN_RULES.match(package)) or package in self._data.of_perl
 
     def _login_shells(self) -> None:
         """Keep the shells of users: servers that log them in refuse a user without one."""
@@ -244,19 +254,28 @@ class DynamicallyLoaded:
         if any("/gconv/" in path and path.endswith(".so") for path in reasons):
             self._charsets("loaded by glibc: gconv")
         found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
+        bounded = "perl" in found and self._perl.is_bounded()
         if found:
             # Only packages of which a run used a file: what such a language could load out of
             # packages that are merely kept for another reason has no bound.
             run = [path for path, why in reasons.items() if why.startswith(RUN)]
             run = [path for path in run if not path.startswith(LOCALE_NAMES)]
-            self._kept.whole_packages(each for each in run if not self._data.is_basic(each))
-        for language in sorted(found):
-            for place in LANGUAGES[language]:
-                for folder in elf.PLACES if "*/" in place else ("",):
-                    path = place.replace("*", folder) if folder else place
-                    self._kept.below(path, f"library of {language}")
+            run = [path for path in run if not (bounded and path.startswith(CORE))]
+            wanted = (each for each in run if not self._data.is_basic(each))
+            self._kept.whole_packages(wanted, FOR_COMPILERS)
+        if bounded:
+            self._perl.keep()
+        for language in sorted(found - ({"perl"} if bounded else set())):
+            for place in spread(LANGUAGES[language]):
+                self._library(place, f"library of {language}")
         if "java" in found:
             self._fonts()
+
+    def _library(self, place: str, reason: str) -> None:
+        real, _ = self._files.walk(place)
+        for path in self._files.below(real) if real else ():
+            if not FOR_COMPILERS.search(path):
+                self._kept.keep(path, reason)
 
     def _fonts(self) -> None:
         """Keep fonts and their configuration: Java draws with them once somebody asks."""

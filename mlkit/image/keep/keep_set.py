@@ -25,6 +25,12 @@ ASKS_FOR_OPTIONAL = re.compile(rb"^[^#\n]*?\bjit(?:_\w+)?\b", re.IGNORECASE | re
 """Outside comments: the settings that an installation writes show each default in one."""
 
 
+PERL = re.compile(r"(?:^|/)(?:perl[\d.]*|libperl\.so[\d.]*)$")
+"""Interpreters of Perl; a folder may be called so as well."""
+QUALIFIED = re.compile(rb"\b[A-Za-z_]\w*+(?:::\w++)++")
+"""What may name a module of Perl."""
+
+
 class KeepSet:
     """A growing set of kept paths, each with the first reason for it.
 
@@ -40,6 +46,8 @@ class KeepSet:
         allowed: Programs that the app's own code names by their paths.
         privileged: Set-id programs of packages that were left out, since only a word named them.
         optional: What was left out since its program goes on without it, with the reasons.
+        perl: All reasons for which an interpreter of Perl is kept.
+        qualified: What texts of the user's own may name of Perl's modules.
     """
 
     def __init__(
@@ -53,6 +61,8 @@ class KeepSet:
         self.allowed: set[str] = set()
         self.privileged: set[str] = set()
         self.optional: dict[str, str] = {}
+        self.perl: set[str] = set()
+        self.qualified: set[str] = set()
         self._whole = whole or not any(map(OPTIONAL.match, self.files.entries))
         self._exclude = [glob.lstrip("/") for glob in exclude]
 
@@ -66,9 +76,12 @@ class KeepSet:
             self.note(link, f"symlink to {self.files.entries[link].target}")
         if real and real in self.files and not self.is_excluded(real) and self._may(real, reason):
             self.note(real, reason)
+            if PERL.search(real) and self.files.entries[real].kind == "file":
+                self.perl.add(reason)
 
     def hear(self, text: bytes) -> None:
-        """Keep what is optional if a text of the user's own speaks of it."""
+        """Keep what is optional if a text of the user's own speaks of it; note what it names."""
+        self.qualified.update(each.decode() for each in QUALIFIED.findall(text))
         if not self._whole and ASKS_FOR_OPTIONAL.search(text):
             self._keep_optional()
 
@@ -118,12 +131,13 @@ class KeepSet:
             if each not in self.packages.owners:
                 self.keep(each, reason)
 
-    def whole_packages(self, paths: Iterable[str]) -> None:
-        """Keep all files of the packages that own some of these paths."""
+    def whole_packages(self, paths: Iterable[str], but: re.Pattern[str] | None = None) -> None:
+        """Keep all files of the packages that own some of these paths, but those of a pattern."""
         owners = self.packages.owners
         touched = {owners[path] for path in paths if path in owners and self.kind(path) == "file"}
         for path, owner in sorted(owners.items()):
-            if owner in touched and not path.startswith(REFUSE) and path in self.files:
+            wanted = owner in touched and not path.startswith(REFUSE) and path in self.files
+            if wanted and not (but and but.search(path)):
                 self.keep(path, f"package {owner}")
 
     def is_excluded(self, path: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mlkit.image.filesystem.elf import PLACES
 from mlkit.image.filesystem.inventory import FileSystem
+from mlkit.image.keep.perl_library import CORE
 from mlkit.image.keep.runtimes import LIBRARIES
 from mlkit.image.keep.runtimes import NAME as RUNTIME
 from mlkit.image.packages.package import Packages
@@ -216,6 +217,14 @@ class PackageData:
                 found.setdefault(each, set()).add(name)
         return found
 
+    @functools.cached_property
+    def of_perl(self) -> set[str]:
+        """The packages of Perl's core library: a rule of its own knows what of it is needed."""
+        owners = self._packages.owners.items()
+        return {name for path, name in owners if path.startswith(CORE) and self._is_file(path)}
+
     def _is_data(self, name: str) -> bool:
+        if name in self.of_perl:
+            return False
         paths = self._paths.get(name, ())
         return not any(PROGRAM.search(path) or LIBRARY.search(path) for path in paths)

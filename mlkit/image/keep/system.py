@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+
+from mlkit.image.filesystem.elf import PLACES
 
 RUNTIME = (
     *("etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/host.conf", "etc/services"),
@@ -56,6 +59,17 @@ LANGUAGES = {
     "Rscript": ("etc/R", "usr/lib/R", "usr/share/R", "usr/local/lib/R"),
 }  # fmt: skip
 """Where languages that are not understood here have their libraries; `*` is where C has its own."""
+
+
+def spread(places: Iterable[str]) -> Iterator[str]:
+    """Write out `*`, which stands for each directory in which C has its libraries."""
+    for place in places:
+        if "*/" in place:
+            yield from (place.replace("*", folder) for folder in PLACES)
+        else:
+            yield place
+
+
 BUILDERS = {"cc", "gcc", "c++", "g++", "clang", "ld", "ar", "as", "make", "cmake", "ninja", "pip"}
 """Programs that packages of Python start when they are built, or build others."""
 TERMINFO = ("usr/share/terminfo", "lib/terminfo", "etc/terminfo")
