@@ -87,20 +87,27 @@ class Output:
         if self.quiet or not sys.stderr.isatty():
             yield lambda _: None
             return
-        import time
+        from rich.progress import Progress as Bar
+        from rich.progress import ProgressColumn, SpinnerColumn, Task, TextColumn
+        from rich.text import Text
 
-        began: list[tuple[str, float]] = []
+        class Seconds(ProgressColumn):
+            """The time that a phase has taken so far, or in all."""
 
-        def end() -> None:
-            for name, since in began[-1:]:
-                status.console.print(f"{name:12} {time.monotonic() - since:6.1f} s")
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.finished_time or task.elapsed or 0.0:6.1f} s")
 
-        def phase(name: str) -> None:
-            end()
-            began.append((name, time.monotonic()))
-            status.update(name)
+        columns = SpinnerColumn(finished_text=" "), TextColumn("{task.description:12}"), Seconds()
+        with Bar(*columns, console=_console(sys.stderr)) as bar:
 
-        with _console(sys.stderr).status("") as status:
+            def end() -> None:
+                for each in bar.task_ids[-1:]:
+                    bar.update(each, completed=1)
+
+            def phase(name: str) -> None:
+                end()
+                bar.add_task(name, total=1)
+
             yield phase
             end()
 

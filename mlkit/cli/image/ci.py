@@ -58,14 +58,15 @@ def remarks_of(fields: Mapping[str, Any]) -> list[Annotation]:
 
 
 def _remarks_of(fields: Mapping[str, Any]) -> list[Annotation]:
+    from mlkit.image.report.sentences import of_difference, of_finding
+
     image = fields["image"]
     said = [Annotation("error", image, each) for each in fields["failures"]]
     for each in fields["differences"]:
         level = "error" if each["effect"] == "broken" else "notice"
-        change = f"{each['what']}: {each['original']} -> {each['candidate']}"
-        said.append(Annotation(level, f"{image}: {each['effect']}", change))
+        said.append(Annotation(level, f"{image}: {each['effect']}", of_difference(each)))
     said += [
-        Annotation("warning", f"{image}: {each['code']}", f"{each['observed']}; {each['cure']}")
+        Annotation("warning", f"{image}: {each['code']}", of_finding(each))
         for each in fields["findings"]
     ]
     return said + [

@@ -66,6 +66,7 @@ def compare(
     from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
     from mlkit.image.proof.compare import verdict
     from mlkit.image.proof.evidence import evidence
+    from mlkit.image.report.sentences import of_difference
     from mlkit.image.report.summary import weakness
     from mlkit.image.run.side_by_side import Subject, side_by_side
 
@@ -101,8 +102,7 @@ def compare(
     else:
         Output.result(plain(f"{said}: {compared.reach.text}"))
         for each in found:
-            line = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
-            Output.result(plain(line))
+            Output.result(plain(f"{each.effect}: {of_difference(asdict(each))}"))
         for text in warnings:
             of(context).note(text)
     if said == "broken":

@@ -155,6 +155,8 @@ def name_dropped(each: dict[str, Any]) -> str:
 def _overview(fields: dict[str, Any], title: str = "") -> Table:
     from rich.table import Table
 
+    from mlkit.image.report.sentences import of_difference, of_finding
+
     table = Table(title, "")
     size, packages = fields["size"], fields["packages"]
     rows = [
@@ -172,9 +174,9 @@ def _overview(fields: dict[str, Any], title: str = "") -> Table:
         *_report_allowed(fields["seccomp"]),
         ("starts", " ".join(fields["command"]).replace("\n", "; ")),
         *(("warning", each) for each in fields["warnings"]),
-        *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),
-        *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
-        *((each["effect"], _difference(each)) for each in fields["differences"]),
+        *((f"finding {each['code']}", of_finding(each)) for each in fields["findings"]),
+        *((f"note {each['code']}", of_finding(each)) for each in fields["notes"]),
+        *((each["effect"], of_difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
         *_report_left_out(fields["left_out"]),
         *_own(fields["own"]),
@@ -200,10 +202,6 @@ def _report_vulnerabilities(found: dict[str, Any] | None) -> list[tuple[str, str
     more = f" and {len(after) - MOST} more" if len(after) > MOST else ""
     ids = f" ({', '.join(after[:MOST])}{more})" if after else ""
     return [("vulnerabilities", f"{len(before)} -> {len(after)}{ids}")]
-
-
-def _difference(each: dict[str, Any]) -> str:
-    return f"{each['what']}: {each['original']} -> {each['candidate']}"
 
 
 def _format_dropped(each: dict[str, Any]) -> str:

@@ -253,7 +253,8 @@ class DynamicallyLoaded:
         reasons = self._kept.reasons
         if any("/gconv/" in path and path.endswith(".so") for path in reasons):
             self._charsets("loaded by glibc: gconv")
-        found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
+        spoken = ((path, match[1]) for path in reasons if (match := UNKNOWN.search(path)))
+        found = {name for path, name in spoken if self._files.entries[path].kind == "file"}
         bounded = "perl" in found and self._perl.is_bounded()
         if found:
             # Only packages of which a run used a file: what such a language could load out of

@@ -16,6 +16,8 @@ from mlkit.image.keep.source_words import WORD, Words, commands_of_script, words
 from mlkit.image.keep.system import BUILDERS
 
 LARGEST_TEXT = 32 << 20
+HEAD = 8192
+"""Bytes of a file that show whether it is a text: a zero is in none."""
 LARGEST_BUNDLE = 512 << 20
 """Bytes of a program that is looked into for packed code."""
 GO_STARTS = (b"os/exec.", b"os.StartProcess", b"syscall.forkExec", b"syscall.ForkExec")
@@ -96,7 +98,8 @@ class OwnCode:
 
     def _keep_named(self, source: str, path: str, data: bytes, words: Words) -> None:
         """Keep what a text names that lies in a file of the user's own, or is one."""
-        self._kept.hear(data)
+        if b"\0" not in data[:HEAD]:  # a table of a database holds every word of its catalogue
+            self._kept.hear(data)
         found = names.of_text(path, data, self._kept.files, words)
         found.shell |= words.shell and words.starts
         if words.starts:

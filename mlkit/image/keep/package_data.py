@@ -25,6 +25,8 @@ MAINTAINERS |= {"init-system-helpers", "update-inetd", "ssl-cert", "sgml-base", 
 """What scripts of maintainers start when a package is installed."""
 LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
 STARTED = "of the package that is started"
+VERSION = re.compile(r"-?\d[\d.]*$")
+"""The end of the name of a source of which there are several: `postgresql-15`."""
 NO_DATA = re.compile(
     r"usr/(?:share/(?:doc|man|info|lintian|locale|bug|bash-completion|zsh|fish|gdb|doc-base|menu"
     r"|applications|icons|pixmaps|aclocal|pkgconfig|help|gtk-doc|perl5/Debian|debhelper)|include"
@@ -100,11 +102,27 @@ class PackageData:
         servers = {name for name in started if not self._is_runtime(name)}
         sources = set(map(self._source, servers))
         started |= {name for name in self._with_programs if self._source(name) in sources}
+        started |= self._kin(servers)
         tools = [path for path in self._there(started) if PROGRAM.search(path)]
         extending = {name for name in self._packages.installed if self._depends(name) & servers}
         plugins = [path for path in self._there(started | extending) if _is_plugin(path)]
         found = [(path, f"tool {STARTED}") for path in tools]
         return found + [(path, f"plug-in {STARTED}") for path in plugins]
+
+    def _kin(self, servers: set[str]) -> set[str]:
+        """Return what servers depend on that is of their family, at any depth.
+
+        Debian starts the clients of PostgreSQL by programs of `postgresql-client-common`.
+        """
+        families = {VERSION.sub("", self._source(name)) for name in servers}
+        todo, seen = sorted(servers), set(servers)
+        while todo:
+            for other in sorted(self._depends(todo.pop()) - seen):
+                source = self._source(other)
+                if any(source == each or source.startswith(f"{each}-") for each in families):
+                    seen.add(other)
+                    todo.append(other)
+        return seen & self._with_programs
 
     def _there(self, names: Iterable[str]) -> list[str]:
         """List the files of some packages that the image has."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mlkit.errors import printable
+from mlkit.image.report.sentences import of_difference, of_finding
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@:-])")
 SIGNS = {"equal": "✅", "improved": "✅", "broken": "❌"}
@@ -62,11 +63,9 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Result: {text(fields['result'] or 'not kept')}. {text(fields['reach']['text'])}"
     yield from _list("Failed", failures)
-    differences = [_difference(each) for each in fields["differences"]]
+    differences = [f"{each['effect']}: {of_difference(each)}" for each in fields["differences"]]
     yield from _list("Differences", differences)
-    findings = [
-        f"{each['code']}: {each['observed']}; {each['cure']}" for each in fields["findings"]
-    ]
+    findings = [f"{each['code']}: {of_finding(each)}" for each in fields["findings"]]
     yield from _list("Findings about the original", findings)
     yield from _list("Warnings", fields["warnings"])
 
@@ -76,14 +75,6 @@ def _list(title: str, lines: Iterable[str]) -> Iterator[str]:
     if items:
         yield f"\n**{title}**\n"
         yield from items
-
-
-def _difference(each: Mapping[str, Any]) -> str:
-    return f"{each['effect']}: {each['what']}: {each['original']} -> {each['candidate']}"
-
-
-def _finding(each: Mapping[str, Any]) -> str:
-    return f"{each['code']}: {each['observed']}; {each['cure']}"
 
 
 def _megabytes(size: int) -> str:

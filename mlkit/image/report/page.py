@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.request import Plan
 from mlkit.image.packages.package import Packages
 from mlkit.image.proof.evidence import evidence
+from mlkit.image.report.sentences import of_difference
 from mlkit.image.report.summary import Share
 from mlkit.image.report.treemap import Box, squarify
 from mlkit.image.slimmed import Slimmed
@@ -134,6 +135,9 @@ def context(image: str, place: str | None, inventory: Inventory, result: Slimmed
         "after": result.built.size,
         "files": (_files(inventory), _files(result.built.files)),
         "warnings": result.warnings,
+        "broken": [
+            of_difference(asdict(each)) for each in result.differences if each.effect == "broken"
+        ],
         "asked": result.originals[0].answers,
         "unreached": result.reach.unreached[:MOST],
         "more_unreached": max(0, len(result.reach.unreached) - MOST),

@@ -89,6 +89,20 @@ def test_the_clients_of_a_server_that_a_script_starts(tmp_path):
     assert reasons["usr/bin/ask"] == "tool of the package that is started"
 
 
+def test_clients_of_a_server_may_be_of_packages_that_it_depends_on(tmp_path):
+    packages = {
+        "base-15": ("Depends: base-common, other", ["usr/lib/base/15/bin/serve"]),
+        "base-common": ("Source: base-common\nDepends: base-client", ["usr/bin/create"]),
+        "base-client": ("Source: base-common", ["usr/bin/ask"]),
+        "base-tools": ("Source: base-common", ["usr/bin/tune"]),
+        "other": ("", ["usr/bin/other"]),
+    }
+    members = [Member("usr/lib/base/15/bin/serve", "x")]
+    reasons = kept(tmp_path, members, {"Cmd": ["/usr/lib/base/15/bin/serve"]}, packages)
+    assert {"usr/bin/create", "usr/bin/ask"} <= reasons.keys()
+    assert not {"usr/bin/other", "usr/bin/tune"} & reasons.keys()
+
+
 def test_the_clients_of_a_server_may_be_a_package_of_their_own(tmp_path):
     packages = {
         "store-server": ("Source: store (1)", ["usr/sbin/stored"]),

@@ -398,6 +398,7 @@ def test_lines_that_a_library_of_a_package_hands_to_a_shell(tmp_path):
         ("x = 1\n#jit = on\n", "x", False),
         ("# a\njit = on\n", "x", True),
         ("x = 1\n", "-c jit=on", True),
+        ("\0]Is JIT compilation available\0", "x", False),
     ],
 )
 def test_a_server_goes_on_without_its_compiler(tmp_path, setting, command, kept):

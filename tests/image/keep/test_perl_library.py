@@ -123,3 +123,8 @@ def test_else_the_library_stays_whole(tmp_path, change):
 def test_a_run_of_the_script_itself_shows_whose_perl_it_is(tmp_path):
     trace = Trace(frozenset({"/usr/bin/perl", "/usr/bin/report"}))
     assert f"{CORE}/CPAN.pm" not in slimmed(tmp_path, trace=trace)
+
+
+def test_a_folder_of_that_name_runs_no_perl(tmp_path):
+    reasons = slimmed(tmp_path, app="#!/bin/sh\n")
+    assert not {path for path in reasons if "Low.pm" in path or path == "usr/bin/perl"}
