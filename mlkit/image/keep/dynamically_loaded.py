@@ -45,11 +45,11 @@ LOGS_IN = re.compile(r"(?:^|/)s?bin/(?:sshd|dropbear|tinysshd|login|crond?|atd|\
 WRITABLE = ("var/", "run/", "srv/", "home/", "opt/", "mnt/", "media/", "root/")
 """Where apps have folders that they write to; an empty folder costs nothing."""
 MOUNTED = ("dev/", "proc/", "sys/")
-FOR_COMPILERS = re.compile(
+UNREAD = re.compile(
     r"\.(?:a|h|hpp)$|(?:^|/)perl/[\d.]+/(?!pod/perldiag\.).*\.pod$"
-    r"|/lib/(?:src\.zip|ct\.sym)$|/jmods/"
+    r"|/lib/(?:src\.zip|ct\.sym)$|/jmods/|^usr/share/locale/"
 )
-"""What compilers and people read of a language's library; one page explains Perl's warnings."""
+"""What compilers and people read; one page explains Perl's warnings, catalogs have a rule."""
 LARGEST_SCRIPT = 1 << 20
 OF_NO_PACKAGE = "of no package"
 
@@ -256,6 +256,9 @@ class DynamicallyLoaded:
         spoken = ((path, match[1]) for path in reasons if (match := UNKNOWN.search(path)))
         found = {name for path, name in spoken if self._files.entries[path].kind == "file"}
         bounded = "perl" in found and self._perl.is_bounded()
+        if bounded:
+            found.remove("perl")
+            self._perl.keep()
         if found:
             # Only packages of which a run used a file: what such a language could load out of
             # packages that are merely kept for another reason has no bound.
@@ -263,10 +266,8 @@ class DynamicallyLoaded:
             run = [path for path in run if not path.startswith(LOCALE_NAMES)]
             run = [path for path in run if not (bounded and path.startswith(CORE))]
             wanted = (each for each in run if not self._data.is_basic(each))
-            self._kept.whole_packages(wanted, FOR_COMPILERS)
-        if bounded:
-            self._perl.keep()
-        for language in sorted(found - ({"perl"} if bounded else set())):
+            self._kept.whole_packages(wanted, UNREAD)
+        for language in sorted(found):
             for place in spread(LANGUAGES[language]):
                 self._library(place, f"library of {language}")
         if "java" in found:
@@ -275,7 +276,7 @@ class DynamicallyLoaded:
     def _library(self, place: str, reason: str) -> None:
         real, _ = self._files.walk(place)
         for path in self._files.below(real) if real else ():
-            if not FOR_COMPILERS.search(path):
+            if not UNREAD.search(path):
                 self._kept.keep(path, reason)
 
     def _fonts(self) -> None:

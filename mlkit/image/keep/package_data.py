@@ -23,6 +23,8 @@ ON_PATH = re.compile(r"(?:usr/)?s?bin/|usr/games/")
 MAINTAINERS = {"ucf", "debconf", "dbconfig-common", "lsb-base", "lsb-release", "fontconfig"}
 MAINTAINERS |= {"init-system-helpers", "update-inetd", "ssl-cert", "sgml-base", "ca-certificates"}
 """What scripts of maintainers start when a package is installed."""
+PERL = "perl"
+"""The package of Perl's own tools: what is in Perl depends on it for the library beneath."""
 LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
 STARTED = "of the package that is started"
 VERSION = re.compile(r"-?\d[\d.]*$")
@@ -162,7 +164,8 @@ class PackageData:
     def _is_tool(self, name: str) -> bool:
         """Return whether a package is basic, a runtime, or one for scripts of maintainers."""
         basic = self._packages.installed[name].is_basic
-        return self._is_runtime(name) or basic or name in MAINTAINERS
+        runtime = self._is_runtime(name) or name == PERL
+        return runtime or basic or name in MAINTAINERS
 
     def _is_runtime(self, name: str) -> bool:
         paths = self._paths.get(name, ())

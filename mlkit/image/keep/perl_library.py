@@ -38,6 +38,8 @@ LAYERS = ("PerlIO::encoding", "Encode", "Encode::Config", "encoding")
 POD = re.compile(rb"^=[a-zA-Z].*?(?:^=cut\b[^\n]*|\Z)", re.MULTILINE | re.DOTALL)
 END = re.compile(rb"^__(?:END|DATA)__\s*$.*", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(rb"^[ \t]*#[^\n]*", re.MULTILINE)
+TRAILING = re.compile(rb"(?<=\s)#\s[^\n]*")
+"""A comment after code; names are looked for in it, since a text may hold the same letters."""
 IMPORTED = re.compile(rb"\b(?:use|no|require)\s+([A-Za-z_]\w*+(?:::\w++)*+)([^;]{0,2000})")
 WORD = re.compile(rb"[A-Za-z_]\w*+")
 QUOTED = re.compile(rb"['\"]([A-Za-z_]\w*)['\"]")
@@ -83,7 +85,11 @@ class PerlLibrary:
         scripts = [path for path in sources if path is not None]
         if "opened" in self._kept.perl and not self._has_run_any(scripts):
             return False
-        return not any(COMPUTED.search(self._text(path)) for path in scripts)
+        return not any(self._computes(path) for path in scripts)
+
+    def _computes(self, path: str) -> bool:
+        """Return whether a source loads what a variable names."""
+        return bool(COMPUTED.search(TRAILING.sub(b"", self._text(path))))
 
     def _sources(self) -> Iterator[str | None]:
         """List the scripts of packages for which Perl is kept; None: it is for something else."""
@@ -155,7 +161,7 @@ class PerlLibrary:
         if not core and ENCODES.search(text):
             names |= set(LAYERS)
         self._add(sorted(names), path)
-        if core and COMPUTED.search(text):
+        if core and self._computes(path):
             self._keep_beneath(path)
 
     def _text(self, path: str) -> bytes:
