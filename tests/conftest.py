@@ -45,24 +45,16 @@ hypothesis.settings.load_profile("mlkit")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take what is nightly for slow, before options select by marks, and group what is alone.
+    """Take what is nightly for slow, before options select by marks.
 
     `.ci/slow-tests` reads only files that name these marks: others may not have such tests.
     """
     for item in items:
         if item.get_closest_marker("nightly"):
             item.add_marker("slow")
-        if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group(_whose_alone(item.path)))
     for path in {item.path for item in items if item.get_closest_marker("slow")}:
         if not SLOW.search(path.read_text("utf-8")):
             raise pytest.UsageError(f"{path}: it has slow tests, and no mark says so in it")
-
-
-def _whose_alone(path: Path) -> str:
-    """Name what no two tests may use at once: the engine, or what the tests of a file share."""
-    folder = path.relative_to(REPOSITORY / "tests").parts[0]
-    return "engine" if folder == "image" else str(path)
 
 
 @pytest.hookimpl(wrapper=True)
