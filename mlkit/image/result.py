@@ -74,7 +74,7 @@ class Builder:
         command: What a result starts.
         options: What the user asks for.
         folder: For the layers; they stay as long as the folder does.
-        init: The bytes of a static init.
+        init: The bytes of a static init for this machine.
     """
 
     def __init__(
@@ -123,6 +123,16 @@ class Builder:
         self._refuse_programs()
         if name != base_image.AUTO:
             self._take(name)
+
+    def take_init(self) -> None:
+        """Take an init that runs on the machines that the image is for.
+
+        Raises:
+            ServiceUnavailable: There is none.
+        """
+        if self._architecture != build.here():
+            variant = self._inventory.image.document.get("variant")
+            self._init = debian.init_for(self._architecture, variant)
 
     def _refuse_programs(self) -> None:
         """Refuse what would need programs of ours, which are made for this machine alone.

@@ -14,7 +14,6 @@ from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.command.entrypoint import Command, original_argv, parse
 from mlkit.image.command.script import without_shell
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.filesystem.platforms import here
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Plan, Request
 from mlkit.image.options import Options
@@ -186,12 +185,8 @@ class Slimmer:
     def _wants_init(self, diagnosis: Diagnosis) -> bool:
         asked = self._options.init
         wanted = diagnosis.needs_init if asked == "auto" else asked == "always"
-        theirs = self._inventory.image.document.get("architecture", here())
-        if wanted and theirs != here():
-            text = (
-                f"{self._inventory.image.source}: it needs an init, and there is none for {theirs}"
-            )
-            raise BadData(text, hint="put tini in front of its command, or --init never")
+        if wanted:
+            self._builder.take_init()
         return wanted
 
     def _originals(self, diagnosis: Diagnosis) -> tuple[Observation, list[Run]]:

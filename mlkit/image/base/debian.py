@@ -14,7 +14,7 @@ from typing import IO
 from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.filesystem.archive import decompress
 from mlkit.image.filesystem.build import Item, directory, file, symlink
-from mlkit.image.packages.apt import Apt
+from mlkit.image.packages.apt import Apt, of_architecture
 from mlkit.progress import Progress, silent
 
 KINDS = ("static", "base", "cc", "python3")
@@ -230,6 +230,28 @@ def init_program() -> bytes:
         return path.read_bytes()
     with open_part(Apt().fetch(["tini"])["tini"], "data") as data:
         return _bytes(data, "./usr/bin/tini-static")
+
+
+def init_for(architecture: str, variant: str | None = None) -> bytes:
+    """Return the static tini of another architecture, out of Debian's package for it.
+
+    Args:
+        architecture: As images name it.
+        variant: Of the architecture; Debian's programs for 32-bit ARM need v7.
+
+    Raises:
+        ServiceUnavailable: apt cannot fetch it, or there is none.
+    """
+    hint = "put tini in front of its command, or --init never"
+    try:
+        if architecture == "arm" and (variant or "v7") != "v7":
+            raise ServiceUnavailable(f"Debian has none for its variant {variant}")
+        archive = of_architecture(architecture).fetch(["tini"])["tini"]
+        with open_part(archive, "data") as data:
+            return _bytes(data, "./usr/bin/tini-static")
+    except (ServiceUnavailable, KeyError) as error:
+        reason = error.message if isinstance(error, ServiceUnavailable) else "no package tini"
+        raise ServiceUnavailable(f"no init for {architecture}: {reason}", hint=hint) from error
 
 
 def busybox() -> bytes:

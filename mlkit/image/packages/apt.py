@@ -22,6 +22,8 @@ LEFT_OUT = re.compile(r"(debconf|cdebconf|dpkg|perl|tar|.*awk|openssl|install-in
 SUITE = re.compile(r"[a-z][a-z0-9-]*")
 FIELDS = "$(REPO_URI) $(CODENAME) $(ORIGIN)"
 ORIGINS = {"Debian": "debian-archive-keyring.gpg", "Ubuntu": "ubuntu-archive-keyring.gpg"}
+ARCHITECTURES = {"386": "i386", "arm": "armhf", "ppc64le": "ppc64el"}
+"""What Debian calls architectures that images call otherwise."""
 KEYRINGS = Path("/usr/share/keyrings")
 
 
@@ -136,7 +138,30 @@ def of_suite(suite: str | None) -> Apt:
         return Apt()
     if not SUITE.fullmatch(suite):
         raise UsageError(f"--suite {suite}: expected a code name, such as trixie")
-    folder = cache() / "suites" / suite
+    try:
+        return _elsewhere(cache() / "suites" / suite, suite)
+    except ServiceUnavailable as error:
+        hint = "the machine's own archive has to offer it, signed with a key that is known here"
+        raise ServiceUnavailable(f"--suite {suite}: {error.message}", hint=hint) from error
+
+
+@functools.cache
+def of_architecture(architecture: str) -> Apt:
+    """Return apt for the machine's own suite and another architecture, with lists in our cache.
+
+    Args:
+        architecture: As images name it.
+
+    Raises:
+        ServiceUnavailable: The archive that the machine uses has none for it.
+    """
+    theirs = ARCHITECTURES.get(architecture, architecture)
+    options = (f"-oAPT::Architecture={theirs}", f"-oAPT::Architectures={theirs}")
+    return _elsewhere(cache() / "architectures" / theirs, None, options)
+
+
+def _elsewhere(folder: Path, suite: str | None, options: tuple[str, ...] = ()) -> Apt:
+    """Fetch lists into a folder, and return the apt that has them."""
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
     with replacing(folder / "archive.sources") as file:
@@ -145,18 +170,18 @@ def of_suite(suite: str | None) -> Apt:
         f"-oDir::Etc::SourceList={folder}/archive.sources", "-oDir::Etc::SourceParts=/dev/null",
         f"-oDir::State::Lists={folder}/lists", f"-oDir::State::Status={folder}/status",
         *(f"-oDir::Cache::{each}={folder}/{each}.bin" for each in ("pkgcache", "srcpkgcache")),
-        "-oAPT::Sandbox::User=root",
+        "-oAPT::Sandbox::User=root", *options,
     ))  # fmt: skip
-    try:
-        found.run("apt-get", "update", "-qq", "--error-on=any")
-    except ServiceUnavailable as error:
-        hint = "the machine's own archive has to offer it, signed with a key that is known here"
-        raise ServiceUnavailable(f"--suite {suite}: {error.message}", hint=hint) from error
+    found.run("apt-get", "update", "-qq", "--error-on=any")
     return found
 
 
-def _sources(suite: str) -> list[str]:
-    """Write where a suite is, with its updates and security, as the machine has its own."""
+def _sources(suite: str | None) -> list[str]:
+    """Write where a suite is, with its updates and security, as the machine has its own.
+
+    Args:
+        suite: None: the machine's own.
+    """
     own = _own_sources()
     if not own:
         raise ServiceUnavailable("apt knows no archive of Debian or Ubuntu",
@@ -166,7 +191,8 @@ def _sources(suite: str) -> list[str]:
     for address, codename, origin in own:
         if codename.startswith(home):
             keyring = KEYRINGS / ORIGINS[origin]
-            lines += ["Types: deb", f"URIs: {address}", f"Suites: {suite}{codename[len(home):]}",
+            named = f"{suite or home}{codename[len(home) :]}"
+            lines += ["Types: deb", f"URIs: {address}", f"Suites: {named}",
                       "Components: main"]  # fmt: skip
             lines += [f"Signed-By: {keyring}"] if keyring.exists() else []
             lines.append("")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import tarfile
+import urllib.error
+import urllib.request
 
 import pytest
 from image.archives import INDEX, Member, blob, index_layout, layer, layout, manifest, saved
 
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData, ServiceUnavailable, UsageError
 from mlkit.image.filesystem import build, output, platforms
 from mlkit.image.filesystem.archive import open_image, select_images
 from mlkit.image.filesystem.image_source import select
@@ -304,6 +307,40 @@ def test_attestations_lie_beside_the_image_of_their_platform(tmp_path):
     found = select_images(tmp_path / "out", ["linux/arm", "linux/riscv64"])
     assert subjects == [each.entry["digest"] for each in found.images]
     assert [each.kind for each in found.dropped] == ["application/vnd.in-toto+json"] * 2
+
+
+def test_a_registry_has_the_index_only_if_it_has_all_of_it(tmp_path, monkeypatch, registry):
+    def ask(path):
+        word = base64.b64encode(b"user:secret").decode()
+        headers = {"Authorization": f"Basic {word}", "Accept": f"{INDEX}, {MANIFEST}"}
+        request = urllib.request.Request(f"http://{registry}/v2/team/{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    target = output.Output("registry", f"{registry}/team/it:1", f"{registry}/team/it:1")
+    (folder := tmp_path / "staged").mkdir()
+    both = IndexLayout(folder)
+    both.add(Listed(ARM, {}), built(tmp_path, "arm", b"arm", "v7"), Attester(BILL, "it:1"))
+    both.add(Listed(RISCV, {}), built(tmp_path, "riscv64", b"riscv"))
+    monkeypatch.setattr(output, "credentials", lambda host: None)
+    with pytest.raises(ServiceUnavailable, match="team/it: the index was not pushed: 401"):
+        output.put_index(target, both)
+    known = {"username": "user", "password": "secret"}
+    monkeypatch.setattr(output, "credentials", lambda host: known)
+    lost = both.path(json.loads(both.read(both.members[1].digest))["layers"][0]["digest"])
+    data = lost.read_bytes()
+    lost.write_bytes(data[:-1])
+    with pytest.raises(ServiceUnavailable, match="the index was not pushed"):
+        output.put_index(target, both)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        ask("it/manifests/1")
+    lost.write_bytes(data)
+    place = output.put_index(target, both)
+    found = ask("it/manifests/1")
+    assert [each["platform"] for each in found["manifests"]] == [ARM, RISCV]
+    assert ask(f"it/manifests/{place.digest}") == found
+    (listed,) = ask(f"it/manifests/{both.members[0].digest.replace(':', '-')}")["manifests"]
+    assert listed["artifactType"] == "application/vnd.in-toto+json"
 
 
 def test_a_layout_of_one_image_is_an_index_of_one(tmp_path):
