@@ -29,10 +29,12 @@ class HashIndex {
   void prefetch(std::uint64_t hash) const { __builtin_prefetch(bucket(home(hash))); }
 
   // The first number in the home bucket with the hash's tag, or 0: a guess to prefetch by.
-  std::uint32_t guess(std::uint64_t hash) const {
-    const std::uint64_t* slots = bucket(home(hash));
-    const unsigned found = matches(slots, tag(hash));
-    return found ? number(acquire(slots[__builtin_ctz(found)])) : 0;
+  std::uint32_t guess(std::uint64_t hash) const { return first_match(bucket(home(hash)), hash); }
+
+  // The same for the bucket after the home bucket, where an entry of a full one may be.
+  void prefetch_next(std::uint64_t hash) const { __builtin_prefetch(bucket(next(home(hash)))); }
+  std::uint32_t guess_next(std::uint64_t hash) const {
+    return first_match(bucket(next(home(hash))), hash);
   }
 
   // The first number with the hash's tag for which `match(number)` holds, or 0.
@@ -69,6 +71,11 @@ class HashIndex {
   }
   std::uint64_t next(std::uint64_t at) const { return at + 1 == buckets_ ? 0 : at + 1; }
   std::uint64_t* bucket(std::uint64_t at) const { return slots_ + at * bucket_slots; }
+
+  static std::uint32_t first_match(const std::uint64_t* slots, std::uint64_t hash) {
+    const unsigned found = matches(slots, tag(hash));
+    return found ? number(acquire(slots[__builtin_ctz(found)])) : 0;
+  }
 
   // Bit i: slot i has the tag. Without branches, as most look-ups find nothing or one entry.
   static unsigned matches(const std::uint64_t* slots, std::uint64_t wanted) {

@@ -14,7 +14,7 @@
 namespace mlkit::serving {
 namespace {
 
-constexpr std::size_t chunk = 256;
+constexpr std::size_t chunk = 128;  // of arms, whose records leave room in the first cache
 using Hashes = std::array<std::uint64_t, chunk>;
 
 template <class T, class Work>
@@ -56,9 +56,25 @@ void PosteriorTable::find_arms(std::span<const std::string_view> ids, Number* ar
     hashes[i] = hash_(ids[i]);
     arm_index_.prefetch(hashes[i]);
   }
+  const auto prefetch_record = [this](Number arm) {
+    if (const ArmRecord* record = arm_record(arm)) __builtin_prefetch(record);
+  };
+  // Nearly one of ten entries is not in its home bucket.
+  std::array<std::uint8_t, chunk> elsewhere;
+  std::size_t count = 0;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     arms[i] = arm_index_.guess(hashes[i]);
-    if (const ArmRecord* record = arm_record(arms[i])) __builtin_prefetch(record);
+    if (arms[i]) {
+      prefetch_record(arms[i]);
+    } else {
+      arm_index_.prefetch_next(hashes[i]);
+      elsewhere[count++] = static_cast<std::uint8_t>(i);
+    }
+  }
+  for (std::size_t at = 0; at < count; ++at) {
+    Number& arm = arms[elsewhere[at]];
+    arm = arm_index_.guess_next(hashes[elsewhere[at]]);
+    prefetch_record(arm);
   }
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (!has_id(arms[i], ids[i])) arms[i] = find_arm(hashes[i], ids[i]);

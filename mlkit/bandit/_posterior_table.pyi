@@ -341,6 +341,27 @@ class ThompsonSampler:
             ValueError: k is below 1, or the seed is out of range.
         """
 
+class DecisionSigner:
+    """Makes signed decision ids."""
+
+    def __init__(self, key: bytes, nonce: int) -> None:
+        """Make ids.
+
+        Args:
+            key: The secret, 1 to 64 bytes.
+            nonce: What nonces count from.
+        """
+
+    def sign(self, shown: bytes, context: bytes | None, at: float, kind: int = 0) -> bytes:
+        """Make the id of a new decision, as base64 for URLs.
+
+        Args:
+            shown: The number of arms, their fingerprints, and the features if any.
+            context: The context (UTF-8), or None.
+            at: When it was decided, in seconds since 1970.
+            kind: Flags of the id, beside those of the version and of a context.
+        """
+
 class DirectPredictor:
     """Thompson sampling from the bytes of usual requests to those of their answers.
 
@@ -351,6 +372,9 @@ class DirectPredictor:
         self,
         table: PosteriorTable,
         sampler: ThompsonSampler,
+        signer: DecisionSigner,
+        counters: memoryview[float],
+        places: Sequence[int],
         *,
         max_candidates: int,
         max_k: int,
@@ -361,27 +385,35 @@ class DirectPredictor:
         Args:
             table: The posteriors.
             sampler: Draws from them.
+            signer: Makes the decision ids.
+            counters: Doubles that `count` adds to.
+            places: Where in them it counts candidates, those without a posterior for the
+                context, those without one of the arm, and decisions.
             max_candidates: Candidates that a request may name.
             max_k: Arms that a request may ask for.
             default_k: Arms that are returned if it does not say.
         """
 
-    def last(self) -> tuple[int, int | None, bytes]:
-        """Return k, the seed and the candidates (JSON) of the last request answered with a seed."""
+    def count(self) -> None:
+        """Count the last request, which was answered."""
 
-    def predict(
-        self, body: bytes, seed: int | None = None
-    ) -> tuple[bytes | None, bytes, bytes, int, int, int] | None:
+    def last(self) -> tuple[bytes, bytes | None, bytes, int, int | None, bytes]:
+        """Return what is logged of the last request, which was answered.
+
+        Returns:
+            The decision id, the context (UTF-8, or None), the answer's JSON from "arms" on, k,
+            the seed and the candidates (JSON).
+        """
+
+    def predict(self, body: bytes, at: float, seed: int | None = None) -> bytes | None:
         """Answer a request.
 
         Args:
             body: The JSON of the request.
-            seed: Decides what is random in a request without a seed of its own, and asks for
-                what `last` returns; None: chance.
+            at: The time, in seconds since 1970.
+            seed: Decides what is random in a request without a seed of its own; None: chance.
 
         Returns:
-            None if the request is not a usual one, or wrong: the general decoder finds out.
-            Otherwise the context (UTF-8, or None), what a decision id says of the arms shown,
-            the answer's JSON from "arms" on, and the numbers of candidates, of those without a
-            posterior for the context, and of those without one of the arm.
+            The answer's JSON; None if the request is not a usual one, or wrong: the general
+            decoder finds out.
         """

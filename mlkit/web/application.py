@@ -173,14 +173,18 @@ class Application:
             if operation is not None and operation.direct is not None:
                 accept = partial(self._accept, operation)
                 count = partial(self._counters.request, route.name, 200)
-                found[path.encode()] = DirectOperation(accept, operation.direct, count)
+                admit = None if self._access is None else partial(self._admit, operation)
+                found[path.encode()] = DirectOperation(accept, operation.direct, count, admit)
         return found
 
     def _accept(self, operation: Operation, headers: list[tuple[bytes, bytes]]) -> None:
         """Refuse a request whose head is as no direct answer needs it."""
+        self._admit(operation, headers)
+        check_headers(headers, self._limit(operation))
+
+    def _admit(self, operation: Operation, headers: list[tuple[bytes, bytes]]) -> None:
         if self._access is not None and operation.role is not None:
             require(self._access.caller(headers), operation.role, operation.is_partial)
-        check_headers(headers, self._limit(operation))
 
     def _limit(self, operation: Operation) -> int:
         return self._max_body if operation.max_body is None else operation.max_body

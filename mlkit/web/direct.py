@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import perf_counter
+from typing import NamedTuple
 
 from mlkit.web.errors import JSON, RequestError
 
 RawHeaders = list[tuple[bytes, bytes]]
+END_OF_HEAD = b"\r\n\r\n"
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 1024
 logger = logging.getLogger("mlkit.web")
 
 
@@ -21,6 +24,8 @@ class DirectOperation:
 
     Args:
         accept: Raises a `RequestError` for headers that the application refuses.
+        admit: Raises one for those of a caller who may not have an answer now, of all that
+            `accept` asks what may change from request to request; None: everybody may.
         answer: Returns the JSON of the answer to a body; None: the application answers.
         count: Counts an answered request by its duration in seconds.
     """
@@ -30,18 +35,20 @@ class DirectOperation:
         accept: Callable[[RawHeaders], None],
         answer: Callable[[bytes], bytes | None],
         count: Callable[[float], None],
+        admit: Callable[[RawHeaders], None] | None = None,
     ) -> None:
         self._accept = accept
+        self._admit = admit
         self._answer = answer
         self._count = count
 
     def accepts(self, headers: RawHeaders) -> bool:
         """Return whether a request with these headers may be answered."""
-        try:
-            self._accept(headers)
-        except RequestError:
-            return False
-        return True
+        return _passes(self._accept, headers)
+
+    def admits(self, headers: RawHeaders) -> bool:
+        """Return whether one with headers that were accepted before may be answered now."""
+        return self._admit is None or _passes(self._admit, headers)
 
     def answer(self, body: bytes, arrival: float) -> bytes | None:
         """Answer a request that came at a time of `perf_counter`; None: the application does."""
@@ -55,8 +62,35 @@ class DirectOperation:
         return found
 
 
+def _passes(check: Callable[[RawHeaders], None], headers: RawHeaders) -> bool:
+    try:
+        check(headers)
+    except RequestError:
+        return False
+    return True
+
+
+class KnownHead(NamedTuple):
+    """What the parser found in the head of a request that was answered directly.
+
+    Attributes:
+        operation: What answered.
+        headers: The headers.
+        length: The bytes of the body.
+    """
+
+    operation: DirectOperation
+    headers: RawHeaders
+    length: int
+
+
 class DirectAnswers:
-    """The direct operations of a server, and the head of their answers.
+    """The direct operations of a server, the heads that they know, and that of their answers.
+
+    Attributes:
+        operation: Returns the operation of a target, or None.
+        known: Returns what is known of a head, or None.
+        heads: What is known of heads.
 
     Args:
         operations: They, by the target of the request.
@@ -64,8 +98,30 @@ class DirectAnswers:
 
     def __init__(self, operations: dict[bytes, DirectOperation]) -> None:
         self.operation = operations.get
+        self.heads: dict[bytes, KnownHead] = {}
+        self.known = self.heads.get
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
+
+    def learn(
+        self, request: bytes, operation: DirectOperation, found: RawHeaders, body: bytes
+    ) -> None:
+        """Remember the head of a request, if the request is nothing but that and its body.
+
+        Args:
+            request: What came, with nothing of another request before.
+            operation: What answered.
+            found: The headers.
+            body: The body that the parser found.
+        """
+        end = request.find(END_OF_HEAD) + len(END_OF_HEAD)
+        head = request[:end]
+        # With line feeds of their own a parser might see an earlier end.
+        is_plain = len(head) <= _LONGEST_KNOWN and head.count(b"\n") == head.count(b"\r\n")
+        if is_plain and request[end:] == body:
+            if len(self.heads) >= _MOST_KNOWN:
+                self.heads.clear()
+            self.heads[head] = KnownHead(operation, found, len(body))
 
     def whole(self, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         """Return an answer as it is on the wire.

@@ -3,6 +3,10 @@
 A request to a direct operation is held until its body is complete. Then the operation answers it,
 or it goes to the application as if it had come just now; so does what it held when anything
 unusual happens before.
+
+Clients send the same head again and again. Where one request answered directly came in one piece,
+what the parser found in its head is remembered, and the same bytes in the same place are not parsed
+again: it would find the same.
 """
 
 from __future__ import annotations
@@ -10,8 +14,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from mlkit.web.direct import DirectAnswers, DirectOperation
-from mlkit.web.protocol import COMPLETE, LimitedProtocol, Refusal
+from mlkit.web.direct import END_OF_HEAD, DirectAnswers, DirectOperation
+from mlkit.web.protocol import COMPLETE, HEAD, LimitedProtocol, Refusal
 
 _MOST_HELD = 64 << 10
 
@@ -29,11 +33,46 @@ class DirectProtocol(LimitedProtocol):
         self._direct = direct
         self._operation: DirectOperation | None = None
         self._held = b""
+        self._piece = b""
+        self._is_declined = False
         self._arrival = 0.0
         self._answered = 0.0
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of requests."""
+        if self._phase is not COMPLETE:
+            # Bytes of a request that came before are part of what the parser finds.
+            self._piece = data if self._phase is HEAD and not self._raw_bytes else b""
+            super().data_received(data)
+        elif not self._answers_known(data):
+            self._piece = data
+            super().data_received(data)
+
+    def _answers_known(self, data: bytes) -> bool:
+        """Answer what came if it is one whole request with a known head, and nothing was before."""
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        known = self._direct.known(data[:end])
+        if known is None or len(data) != end + known.length or not self._is_free():
+            return False
+        if self.timeout_keep_alive_task is not None or not known.operation.admits(known.headers):
+            return False
+        answer = known.operation.answer(data[end:], perf_counter())
+        if answer is None:
+            self._is_declined = True
+            return False
+        self._since = self._answered = self._clock.now
+        state = self.server_state
+        state.total_requests += 1
+        self._write_now(self._direct.whole(state.default_headers, answer))
+        return True
+
+    def _is_free(self) -> bool:
+        """Return whether nothing is being answered, and an answer can be sent."""
+        return not (self._is_answering() or self.flow.write_paused or self.transport.is_closing())
+
     def _start(self) -> None:
-        operation = self._direct.operation(self.url)
+        operation = None if self._is_declined else self._direct.operation(self.url)
+        self._is_declined = False
         if operation is not None and self._is_usual() and operation.accepts(self.headers):
             self._operation = operation
             self._arrival = perf_counter()
@@ -49,9 +88,7 @@ class DirectProtocol(LimitedProtocol):
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and not self.expect_100_continue
-            and not self._is_answering()
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
+            and self._is_free()
         )
 
     def on_body(self, body: bytes) -> None:
@@ -70,13 +107,15 @@ class DirectProtocol(LimitedProtocol):
         if operation is not None:
             answer = operation.answer(self._held, self._arrival)
             if answer is not None:
+                if self._piece:
+                    self._direct.learn(self._piece, operation, self.headers, self._held)
                 self._finish(answer)
                 return
             self._hand_over()
         super().on_message_complete()
 
     def _finish(self, answer: bytes) -> None:
-        self._operation, self._held = None, b""
+        self._operation, self._held, self._piece = None, b"", b""
         self._phase = COMPLETE
         self._answered = self._clock.now
         state = self.server_state
@@ -85,7 +124,7 @@ class DirectProtocol(LimitedProtocol):
 
     def _hand_over(self) -> None:
         """Let the application answer what is held, and take the rest."""
-        held, self._held, self._operation = self._held, b"", None
+        held, self._held, self._operation, self._piece = self._held, b"", None, b""
         super()._start()
         if held:
             self._body_bytes -= len(held)

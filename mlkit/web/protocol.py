@@ -57,7 +57,7 @@ class GatheredTransport:
 
     uvicorn writes the head of an answer and its body apart, and uvloop sends each at once: two
     system calls and two packets, which wake the client twice. Here they leave together.
-    All but `write`, `write_eof` and `close` is the underlying transport's.
+    All but what begins with `write`, and `close`, is the underlying transport's.
 
     Args:
         transport: Where to write.
@@ -77,6 +77,13 @@ class GatheredTransport:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+
+    def write_now(self, data: bytes) -> None:
+        """Send data at once, if nothing before it waits: a whole answer has nothing to wait for."""
+        if self._parts:
+            self._parts.append(data)
+        else:
+            self._transport.write(data)
 
     def write_eof(self) -> None:
         """Send what was written, then the end of the stream."""
@@ -169,8 +176,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
-        gathered = cast(asyncio.Transport, GatheredTransport(transport, self.loop))
-        super().connection_made(gathered)
+        gathered = GatheredTransport(transport, self.loop)
+        self._write_now = gathered.write_now
+        super().connection_made(cast(asyncio.Transport, gathered))
         self._since = self._clock.now
         if len(self.connections) > self._limits.connections:
             self._refuse(_FULL)

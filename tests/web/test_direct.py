@@ -6,119 +6,9 @@ Time passes only where a test moves the clock and sweeps.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
-
-from mlkit.web.application import Application, Operation, Request, Response, Route
-from mlkit.web.direct import DirectAnswers
-from mlkit.web.direct_protocol import DirectProtocol
-from mlkit.web.metrics import Layout, SharedCounters
-from mlkit.web.protocol import Clock, ConnectionLimits
-
-LIMITS = ConnectionLimits(body_seconds=30, idle_seconds=75)
-MAX_BODY = 200_000
-
-
-def request(body: bytes, *headers: bytes, line: bytes = b"POST /echo HTTP/1.1") -> bytes:
-    length = b"content-length: %d" % len(body)
-    return b"\r\n".join((line, b"host: x", length, *headers, b"", body))
-
-
-class Service:
-    """A server whose application and direct operation say who answers what."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.state = ServerState()
-        self.counters = SharedCounters(Layout(("/echo", "/other", "other")), 1)
-        self.go_on = asyncio.Event()
-        self.go_on.set()
-
-    async def general(self, request: Request) -> Response:
-        await self.go_on.wait()
-        return Response(b'"general %d"' % len(request.body))
-
-    @staticmethod
-    def direct(body: bytes) -> bytes | None:
-        if body == b"defect":
-            raise ZeroDivisionError
-        return b'"direct %d"' % len(body) if body.startswith(b"usual") else None
-
-    async def __aenter__(self) -> Service:
-        echo = Operation(self.general, id="echo", summary="", tag="", direct=self.direct)
-        other = Operation(self.general, id="other", summary="", tag="")
-        routes = {
-            "/echo": Route("/echo", {"POST": echo}),
-            "/other": Route("/other", {"GET": other}),
-        }
-        application = Application(routes, self.counters.row(0), max_body=MAX_BODY)
-        config = uvicorn.Config(application, lifespan="off", log_config=None, proxy_headers=False)
-        config.load()
-        self.state.default_headers = [(b"date", b"today, 100 %d")]
-        protocol = partial(
-            DirectProtocol,
-            direct=DirectAnswers(application.direct_operations()),
-            limits=LIMITS,
-            clock=self.clock,
-            on_refusal=lambda status: None,
-            config=config,
-            server_state=self.state,
-            app_state={},
-        )
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(protocol, "127.0.0.1", 0)
-        address = self._server.sockets[0].getsockname()
-        self.reader, self.writer = await asyncio.open_connection(*address[:2])
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.writer.close()
-        self._server.close()
-        for connection in list(self.state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> tuple[int, bytes]:
-        """Read an answer: its status and body."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        if head.startswith(b"HTTP/1.1 100"):
-            return 100, b""
-        assert b"date: today, 100 %d\r\n" in head or b"400" in head or b"408" in head
-        length = next(x for x in head.split(b"\r\n") if x.lower().startswith(b"content-length"))
-        body = await self.reader.readexactly(int(length.split(b":")[1]))
-        return int(head.split()[1]), body
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            await asyncio.sleep(0.001)
-
-    @property
-    def connection(self) -> DirectProtocol:
-        (found,) = self.state.connections
-        assert isinstance(found, DirectProtocol)
-        return found
-
-    def sweep(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.connection.sweep()
-
-
-def served(test: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with asyncio.timeout(60), Service() as service:
-            await test(service)
-
-    asyncio.run(run())
-
+from web.direct_service import CHUNKED, LIMITS, Service, request, served
 
 CASES = [
     (request(b"usual"), 200, b'"direct 5"'),
@@ -133,7 +23,6 @@ CASES = [
     # What follows is of the protocol that is asked for, and is not read.
     (request(b"usual", b"connection: upgrade", b"upgrade: h2c"), 200, b'"general 0"'),
 ]
-CHUNKED = b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(("data", "status", "body"), CASES)

@@ -27,13 +27,13 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
+from mlkit.bandit._posterior_table import DecisionSigner
+
 KEY_BYTES = 32
-_VERSION = 2
 _FIRST_VERSION = 1
 _VERSIONS = 31
 _BY_CANDIDATE = 32
 _WITH_FEATURES = 64
-_NO_CONTEXT = 0
 _WITH_CONTEXT = 128
 _HEAD = 15
 _COUNT = 2
@@ -83,6 +83,10 @@ class InvalidDecision(ValueError):
 class DecisionIds:
     """Makes and resolves decision ids.
 
+    Attributes:
+        clock: The clock.
+        signer: Makes ids of their parts.
+
     Args:
         key: The secret, `KEY_BYTES` long; ids of another key do not resolve.
         clock: Returns the seconds since 1970.
@@ -90,9 +94,9 @@ class DecisionIds:
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._keyed = blake2b(key=key, digest_size=_MAC)
-        self._clock = clock
+        self.clock = clock
         # A counter from a random start: no two ids agree, in whatever process they are made.
-        self._nonce = int.from_bytes(os.urandom(8))
+        self.signer = DecisionSigner(key, int.from_bytes(os.urandom(8)))
 
     def make(
         self,
@@ -119,21 +123,7 @@ class DecisionIds:
         if by_candidate:
             kind |= _BY_CANDIDATE
         named = None if context is None else context.encode()
-        return self.sign(shown, named, kind).decode("ascii")
-
-    def sign(self, shown: bytes, context: bytes | None, kind: int = 0) -> bytes:
-        """Make the id of a new decision from its parts.
-
-        Args:
-            shown: The number of arms, their fingerprints, and the features if there are any.
-            context: The context, in UTF-8.
-            kind: Flags of the id, beside those of the version and of a context.
-        """
-        self._nonce = (self._nonce + 1) & 0xFFFF_FFFF_FFFF_FFFF
-        kind |= _VERSION | (_NO_CONTEXT if context is None else _WITH_CONTEXT)
-        head = (kind << 112) | (int(self._clock() * 1000) << 64) | self._nonce
-        body = head.to_bytes(_HEAD) + shown + (context or b"")
-        return _as_text(body + self._mac(body))
+        return self.signer.sign(shown, named, self.clock(), kind).decode("ascii")
 
     def resolve(self, text: str) -> Decision:
         """Return what an id carries.

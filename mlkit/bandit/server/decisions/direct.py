@@ -19,15 +19,19 @@ from mlkit.bandit.server.decisions.decision import DecisionIds
 from mlkit.bandit.server.decisions.recorder import Recorder
 from mlkit.web.metrics import Counters
 
-DirectlyPredicted = tuple[bytes | None, bytes, bytes, int, int, int]
-
 
 class _Shown(msgspec.Struct):
-    """What an answer begins with."""
+    """What is counted of an answer."""
 
     arms: list[str]
 
 
+_COUNTED = (
+    metrics.PREDICTIONS,
+    metrics.UNKNOWN_CONTEXTS,
+    metrics.UNKNOWN_ARMS,
+    metrics.DECISIONS,
+)
 _MOST_LEFT = 1000
 """Requests that may wait for the general endpoint; more never came there."""
 _shown_in = msgspec.json.Decoder(_Shown).decode
@@ -52,14 +56,11 @@ class DirectPredictions:
         limits: Limits,
         shown: ShownArms | None = None,
     ) -> None:
-        self._ids = ids
+        self._ids, self._clock = ids, ids.clock
         self._sampler = sampler
         self._limits = limits
         self._counters, self._shown = counters, shown
         self._turn = 0
-        self._predictions = metrics.PredictionCounters(counters)
-        self._values = counters.values
-        self._decided = counters.layout.counters[metrics.DECISIONS]
         self._predictor: DirectPredictor | None = None
         self._recorder: Recorder | None = None
         self._left: Counter[bytes] = Counter()
@@ -76,6 +77,9 @@ class DirectPredictions:
             self._predictor = DirectPredictor(
                 table,
                 self._sampler,
+                self._ids.signer,
+                self._counters.values,
+                [self._counters.layout.counters[name] for name in _COUNTED],
                 max_candidates=self._limits.max_candidates,
                 max_k=self._limits.max_k,
                 default_k=PredictRequest().k,
@@ -85,39 +89,45 @@ class DirectPredictions:
         """Return the answer's JSON; None: the general endpoint answers."""
         if self._predictor is None:
             return None
-        if self._turn + 1 == metrics.DIRECT_MEASURED_EVERY:
-            return self._answer_and_count(self._predictor, body)
+        turn = self._turn + 1
+        if turn == metrics.DIRECT_MEASURED_EVERY:
+            return self._answer_and_measure(self._predictor, body)
         found = self._predict(self._predictor, body)
-        if found is None:
-            return None
-        self._turn += 1
-        return found[0]
+        if found is not None:
+            self._turn = turn
+        return found
 
-    def _answer_and_count(self, predictor: DirectPredictor, body: bytes) -> bytes | None:
-        """Answer, and count for the dashboard; the next request is counted if this one is not."""
+    def _answer_and_measure(self, predictor: DirectPredictor, body: bytes) -> bytes | None:
+        """Answer, and measure for the dashboard; the next one is measured if this one is not."""
         begin = perf_counter()
         found = self._predict(predictor, body)
         if found is None:
             return None
         self._counters.observe(metrics.STAGES[metrics.DIRECT], perf_counter() - begin)
         if self._shown is not None:
-            arms = _shown_in(b"{" + found[1]).arms
-            self._shown.add(arms, metrics.DIRECT_MEASURED_EVERY)
+            self._shown.add(_shown_in(found).arms, metrics.DIRECT_MEASURED_EVERY)
         self._turn = 0
-        return found[0]
+        return found
 
-    def _predict(self, predictor: DirectPredictor, body: bytes) -> tuple[bytes, bytes] | None:
-        """Return an answer, and the part of it from its arms on; None: there is none."""
-        recorder, seed, mark = self._recorder, None, 0.0
-        if recorder is not None:
-            seed, mark = recorder.seed(), recorder.mark()
-        found = predictor.predict(body, seed)
-        if found is None or (recorder is not None and self._leave(recorder, body)):
+    def _predict(self, predictor: DirectPredictor, body: bytes) -> bytes | None:
+        """Return an answer, which is counted; None: there is none."""
+        if self._recorder is None:
+            found = predictor.predict(body, self._clock())
+        else:
+            found = self._predict_and_log(predictor, self._recorder, body)
+        if found is not None:
+            predictor.count()
+        return found
+
+    def _predict_and_log(
+        self, predictor: DirectPredictor, recorder: Recorder, body: bytes
+    ) -> bytes | None:
+        seed, mark = recorder.seed(), recorder.mark()
+        found = predictor.predict(body, self._clock(), seed)
+        if found is None or self._leave(recorder, body):
             return None
-        decision_id = self._ids.sign(found[1], found[0])
-        if recorder is not None:
-            recorder.direct_decision(decision_id, found[0], found[2], predictor.last(), mark)
-        return self._complete(decision_id, found), found[2]
+        recorder.direct_decision(predictor.last(), mark)
+        return found
 
     def _leave(self, recorder: Recorder, body: bytes) -> bool:
         """Leave a request whose propensities are to be logged to the general endpoint."""
@@ -139,10 +149,3 @@ class DirectPredictions:
         if not self._left[body]:
             del self._left[body]
         return True
-
-    def _complete(self, decision_id: bytes, found: DirectlyPredicted) -> bytes:
-        """Return an answer with its decision id, and count it."""
-        _, _, rest, count, unknown_contexts, unknown_arms = found
-        self._predictions.add(count, unknown_contexts, unknown_arms)
-        self._values[self._decided] += 1
-        return b'{"decision_id":"%b",%b' % (decision_id, rest)

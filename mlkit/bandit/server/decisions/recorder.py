@@ -90,23 +90,16 @@ class Recorder:
         )
 
     def direct_decision(
-        self,
-        decision_id: bytes,
-        context: bytes | None,
-        answer: bytes,
-        asked: tuple[int, int | None, bytes],
-        mark: float,
+        self, last: tuple[bytes, bytes | None, bytes, int, int | None, bytes], mark: float
     ) -> None:
         """Log a decision of plain Thompson sampling, byte by byte as `decision` does.
 
         Args:
-            decision_id: Its id.
-            context: The context, in UTF-8 without characters that JSON has to escape.
-            answer: The JSON of the answer, from its arms on.
-            asked: k, the seed and the candidates' JSON.
+            last: What `DirectPredictor.last` returns of it.
             mark: What `mark` returned before.
         """
         assert self.log is not None
+        decision_id, context, answer, *asked = last
         named = b"null" if context is None else b'"%b"' % context
         ranked = answer[: answer.rindex(b',"unknown":')]
         about = self.log.now().encode(), decision_id, named, ranked, self._version(mark).encode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +15,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlkit.bandit._posterior_table import PosteriorTable
+from mlkit.bandit._posterior_table import (
+    DecisionSigner,
+    DirectPredictor,
+    PosteriorTable,
+    ThompsonSampler,
+)
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.api.endpoints import Endpoints
 from mlkit.bandit.server.api.messages import Limits
@@ -134,6 +141,35 @@ USUAL = [
 def test_usual_requests(server, document, style, ascii_only):
     text = json.dumps(document, ensure_ascii=ascii_only, **style)
     assert check(server, f"\r\n\t {text} \n".encode())
+
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters='"\\', categories=["L", "N", "P"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    candidates=st.lists(PLAIN.filter(bool).map(lambda text: text[:40]), min_size=1, max_size=50),
+    separator=st.sampled_from([",", ", ", " ,", ",  ", ",\n"]),
+    padding=st.text(" \n", max_size=70),
+)
+def test_ids_of_any_length_at_any_place(server, candidates, separator, padding):
+    """However quotes fall on the pieces in which the reader looks for them."""
+    ids = separator.join(f'"{each}"' for each in candidates)
+    for body in (
+        f'{{{padding}"seed":1,"candidates":[{ids}]}}',
+        f'{{{padding}"candidates":[{ids}],"seed":1,"context":"\\u0041"}}\n',
+        f'{{{padding}"candidates":[{ids}{padding}],"seed":1,"k":3}}\r\n',
+    ):
+        assert check(server, body.encode())
+
+
+@pytest.mark.parametrize("end", ["", "]", "]}", "],", ",]", ' "x"]}', ',,"x"]}', ']"k":1}', '"'])
+def test_a_list_that_ends_in_something_else_is_left(server, end):
+    for count in range(1, 50):
+        ids = ",".join(f'"arm-{number}"' for number in range(count))
+        assert server.directly(f'{{"seed":1,"candidates":[{ids}{end}'.encode()) is None or (
+            end == "]}"
+        )
 
 
 ESCAPED = [
@@ -272,6 +308,55 @@ def test_without_a_seed_no_two_answers_are_alike(server):
     scores = {tuple(json.loads(each)["scores"]) for each in answers}
     assert len(scores) == 100
     assert len({json.loads(each)["decision_id"] for each in answers}) == 100
+
+
+@pytest.mark.parametrize("context", [None, "", "u", "é" * 128])
+@pytest.mark.parametrize("count", [0, 1, 10, 23, 24, 25, 55, 56, 57, 1000])
+@pytest.mark.parametrize("kind", [0, 32, 64])
+def test_ids_carry_their_parts_and_a_mac(context, count, kind):
+    """The MAC is that of Python's BLAKE2b, for messages of one block and of several."""
+    key, shown = bytes(range(KEY_BYTES)), bytes(range(256)) * 20
+    shown = shown[: 2 + 4 * count]
+    named = None if context is None else context.encode()
+    signer = DecisionSigner(key, 2**64 - 2)
+    found = [signer.sign(shown, named, NOW + 0.25, kind) for _ in range(3)]
+    raw = [base64.urlsafe_b64decode(each + b"=" * (-len(each) % 4)) for each in found]
+    flags = kind | 2 | (0 if named is None else 128)
+    for nonce, each in zip((2**64 - 1, 0, 1), raw, strict=True):
+        head = bytes([flags]) + int(1000 * NOW + 250).to_bytes(6) + nonce.to_bytes(8)
+        body = head + shown + (named or b"")
+        assert each == body + hashlib.blake2b(body, key=key, digest_size=16).digest()
+
+
+@pytest.mark.parametrize("size", [1, 63, 64])
+def test_keys_of_any_size(size):
+    key = bytes(range(size))
+    raw = base64.urlsafe_b64decode(DecisionSigner(key, 0).sign(b"", None, 0.0) + b"==")
+    assert raw[15:] == hashlib.blake2b(raw[:15], key=key, digest_size=16).digest()
+
+
+@pytest.mark.parametrize("key", [b"", bytes(65)])
+def test_keys_of_wrong_sizes_are_refused(key):
+    with pytest.raises(ValueError, match="key: must have 1 to 64 bytes"):
+        DecisionSigner(key, 0)
+
+
+def test_only_what_was_answered_is_counted_and_logged(table):
+    values = memoryview(bytearray(32)).cast("d")
+    arguments = table, ThompsonSampler(1), DecisionSigner(b"k", 0)
+    bounds = {"max_candidates": 9, "max_k": 9, "default_k": 1}
+    predictor = DirectPredictor(*arguments, values, (3, 2, 1, 0), **bounds)
+    assert predictor.predict(encoded({"candidates": ["c1", "none"]}), NOW)
+    predictor.count()
+    assert values.tolist() == [1, 1, 0, 2]
+    assert predictor.predict(b"{}", NOW) is None
+    for method in (predictor.count, predictor.last):
+        with pytest.raises(RuntimeError, match="was not answered"):
+            method()
+    with pytest.raises(ValueError, match="places"):
+        DirectPredictor(*arguments, values, (0, 1, 2, 4), **bounds)
+    with pytest.raises(ValueError, match="counters"):
+        DirectPredictor(*arguments, values.cast("B"), (0, 1, 2, 3), **bounds)
 
 
 def test_both_count_alike(tmp_path, table):
