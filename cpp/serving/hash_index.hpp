@@ -9,6 +9,10 @@
 
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "serving/shared_memory.hpp"
 
 namespace mlkit::serving {
@@ -77,13 +81,27 @@ class HashIndex {
     return found ? number(acquire(slots[__builtin_ctz(found)])) : 0;
   }
 
-  // Bit i: slot i has the tag. Without branches, as most look-ups find nothing or one entry.
+  // Bit i: slot i has the tag. Without branches, as most look-ups find nothing or one entry. What is
+  // found is read again.
   static unsigned matches(const std::uint64_t* slots, std::uint64_t wanted) {
+#if defined(__SSE2__)
+    const auto tags = [slots](std::size_t i) {
+      const auto pair = [slots](std::size_t at) {
+        return _mm_castsi128_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(slots + at)));
+      };
+      return _mm_castps_si128(_mm_shuffle_ps(pair(i), pair(i + 2), _MM_SHUFFLE(3, 1, 3, 1)));
+    };
+    const __m128i tag = _mm_set1_epi32(static_cast<int>(wanted >> 32));
+    const __m128i low = _mm_cmpeq_epi32(tags(0), tag), high = _mm_cmpeq_epi32(tags(4), tag);
+    return static_cast<unsigned>(_mm_movemask_ps(_mm_castsi128_ps(low)) |
+                                 _mm_movemask_ps(_mm_castsi128_ps(high)) << 4);
+#else
     unsigned found = 0;
 #pragma GCC unroll 8
     for (unsigned i = 0; i < bucket_slots; ++i)
       found |= static_cast<unsigned>((acquire(slots[i]) ^ wanted) >> 32 == 0) << i;
     return found;
+#endif
   }
 
   template <class Match>
