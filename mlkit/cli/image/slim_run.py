@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlkit.image.choices import Compression
     from mlkit.image.compose import Composition
     from mlkit.image.filesystem.index import Listed, Selection
-    from mlkit.image.filesystem.index_layout import Member
+    from mlkit.image.filesystem.index_layout import IndexLayout, Member
     from mlkit.image.filesystem.inventory import Inventory
     from mlkit.image.filesystem.output import Output, Place
     from mlkit.image.options import Options
@@ -161,7 +161,7 @@ def slim_index(job: Job, selection: Selection, phase: Phase) -> dict[str, Any]:
     from mlkit.scratch import scratch
 
     with stoppable(), scratch("mlkit-image-") as folder:
-        layout = IndexLayout(folder, job.compression)
+        layout = IndexLayout(folder / "index", job.compression)
         parts = [_slim_part(job, each, layout, phase) for each in selection.images]
         kept = all(each.good for each in parts) and not job.dry_run
         phase("index")
@@ -179,7 +179,7 @@ def slim_index(job: Job, selection: Selection, phase: Phase) -> dict[str, Any]:
     return fields
 
 
-def _slim_part(job: Job, image: Listed, layout: Any, phase: Phase) -> _Part:
+def _slim_part(job: Job, image: Listed, layout: IndexLayout, phase: Phase) -> _Part:
     from mlkit.errors import BadData
 
     try:

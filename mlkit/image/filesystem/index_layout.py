@@ -43,7 +43,7 @@ class IndexLayout:
     """An OCI layout that becomes an index.
 
     Args:
-        folder: An empty folder for it.
+        folder: Where; nothing is there, or an empty folder.
         compression: Of the layers.
 
     Attributes:

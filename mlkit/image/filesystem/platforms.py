@@ -25,6 +25,14 @@ HANDLERS = Path("/proc/sys/fs/binfmt_misc")
 """Where the kernel lists the emulators that it starts for programs of other machines."""
 REFERENCE, SUBJECT = "vnd.docker.reference.type", "vnd.docker.reference.digest"
 """The annotations of a manifest that says something about another one: an attestation."""
+PROCESSOR = Path("/proc/cpuinfo")
+"""Where the kernel lists what the processor has."""
+LEVELS = {
+    "v2": "cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3",
+    "v3": "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave",
+    "v4": "avx512bw avx512cd avx512dq avx512f avx512vl",
+}
+"""What each level of x86-64 adds to the one below, in the words of the kernel."""
 DEFAULT_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
 """The variants of architectures that are meant where none is named."""
 FIELDS = ("os", "architecture", "variant", "os.version")
@@ -58,6 +66,17 @@ def runs(architecture: str) -> bool:
     return wanted is not None and any(_handled(each) == wanted for each in files)
 
 
+def lacks(architecture: str, variant: str | None) -> list[str]:
+    """Return what a variant needs and this machine's processor lacks; emulators are not judged."""
+    if architecture != "amd64" or here() != "amd64" or variant not in LEVELS:
+        return []
+    text = PROCESSOR.read_text(errors="replace") if PROCESSOR.exists() else ""
+    flags = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
+    there = set(flags[1].split()) if flags else set()
+    needed = " ".join(words for level, words in LEVELS.items() if level <= variant)
+    return sorted(set(needed.split()) - there)
+
+
 def _handled(path: Path) -> tuple[int, int, int] | None:
     """Return what ELF files the kernel starts an emulator for; None: it starts it for others."""
     with contextlib.suppress(OSError, ValueError):
@@ -82,6 +101,9 @@ def check(text: str) -> str:
     if not runs(match[1]):
         hint = "register qemu-user-static's emulator (binfmt_misc), or slim it on such a machine"
         raise UsageError(f"--platform {text}: this machine cannot run it", hint=hint)
+    if missing := lacks(match[1], match[2]):
+        text = f"--platform {text}: the processor lacks {', '.join(missing)}"
+        raise UsageError(text, hint="slim it on such a machine")
     return text
 
 
@@ -92,6 +114,8 @@ def problem(platform: dict[str, Any]) -> str | None:
         return "an unknown platform"
     if system != "linux":
         return "not Linux"
+    if missing := lacks(architecture, platform.get("variant")):
+        return f"the processor lacks {', '.join(missing)}"
     if runs(architecture):
         return None
     if architecture not in MACHINES:

@@ -97,6 +97,8 @@ def test_all_results_are_in_one_index(job, tmp_path):
     assert phases == ["linux/amd64 proof", "linux/arm64 proof", "index"]
     assert (fields["verdict"], fields["result"]) == ("equal", f"oci:{tmp_path / 'out'}")
     assert fields["size"] == {"before": 400, "after": 40}
+    written = {each.name for each in (tmp_path / "out").iterdir()}
+    assert written == {"blobs", "index.json", "oci-layout"}, "nothing of ours is in the layout"
     (root,) = json.loads((tmp_path / "out" / "index.json").read_text())["manifests"]
     assert root["digest"] == fields["digest"]
     index = json.loads((tmp_path / "out" / "blobs" / root["digest"].replace(":", "/")).read_text())

@@ -108,6 +108,24 @@ def test_a_platform_that_cannot_be_run_is_refused_by_its_name(text):
     assert platforms.check("linux/s390x") == "linux/s390x"
 
 
+@pytest.mark.parametrize("level", ["v1", "v2", "v3", "v4"])
+def test_a_level_of_x86_64_is_refused_where_the_processor_lacks_it(monkeypatch, tmp_path, level):
+    v3 = "sse4_1 sse4_2 ssse3 pni popcnt cx16 lahf_lm avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {v3}\nbugs\t\t:\n")
+    monkeypatch.setattr(platforms, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platforms, "here", lambda: "amd64")
+    text = f"linux/amd64/{level}"
+    found = platforms.problem({"os": "linux", "architecture": "amd64", "variant": level})
+    if level < "v4":
+        assert found is None
+        assert platforms.check(text) == text
+        return
+    lacking = "the processor lacks avx512bw, avx512cd, avx512dq, avx512f, avx512vl"
+    assert found == lacking
+    with pytest.raises(UsageError, match=f"--platform {text}: {lacking}"):
+        platforms.check(text)
+
+
 def test_the_platform_that_is_asked_for_is_taken(tmp_path):
     arm = {"platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}
     path = index(tmp_path, arm, {"platform": FOREIGN})
