@@ -31,6 +31,7 @@ class Database(Protocol):
         clock: The SQL expression of its time, in seconds since 1970.
         for_share: What a SELECT ends with whose rows nobody may change before the transaction
             ends.
+        matches: The condition that the column `{}` matches a pattern, in any case; `!` escapes.
         types: What the marks of migrations stand for.
     """
 
@@ -38,6 +39,7 @@ class Database(Protocol):
     kind: str
     clock: str
     for_share: str
+    matches: str
     types: Mapping[str, str]
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:

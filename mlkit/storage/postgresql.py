@@ -79,6 +79,7 @@ class PostgresqlDatabase:
 
     clock = "extract(epoch FROM clock_timestamp())::float8"
     for_share = " FOR SHARE"
+    matches = "lower({}) LIKE lower(CAST(? AS TEXT)) ESCAPE '!'"
 
     def __init__(self, url: str, kind: str, create: bool = False) -> None:
         self.url = url

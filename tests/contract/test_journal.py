@@ -28,6 +28,7 @@ from mlkit.bpmn.journal.records import (
     RunningAttempt,
     TakenOver,
 )
+from mlkit.bpmn.journal.sql import found_tasks
 from mlkit.errors import InputMissing, UsageError
 
 
@@ -685,7 +686,7 @@ def test_tasks_with_long_lists_of_people_are_each_found_and_counted(journal):
     assert journal.index.oldest_tasks(others, 2) == []
 
 
-def test_tasks_are_found_by_words_of_their_key_name_place_and_people(journal):
+def test_tasks_are_found_by_words_of_their_key_name_place_and_people(journal, monkeypatch):
     made = []
     for key, name, users in (
         ("Order-1", None, ["ann"]),
@@ -707,6 +708,14 @@ def test_tasks_are_found_by_words_of_their_key_name_place_and_people(journal):
         others = [tasks[0]._replace(assignee=str(n)) for n in range(200)] if tasks else []
         many = index.oldest_tasks([*others, *everybody], 9, words)
         assert [each.number for each in many] == [each.number for each in tasks]
+        for most in (10_000, 0):  # They are few, or many.
+            monkeypatch.setattr(found_tasks, "MOST", most)
+            searched = index.find_tasks(words)
+            assert sum(each.number for each in searched.assignments()) == len(tasks)
+            assert searched.oldest(everybody, 9) == tasks
+            assert searched.oldest(everybody, 1) == tasks[:1]
+            assert searched.oldest([], 9) == []
+            assert index.within({"q"}).find_tasks(words).assignments() == []
         return [made.index(next(e for e in made if e.number == task.number)) for task in tasks]
 
     def word(text: str, elements=(), unnamed=(), people=()) -> Word:

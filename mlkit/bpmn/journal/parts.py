@@ -247,6 +247,16 @@ class Deployments(Protocol):
         """Note what was started by a key."""
 
 
+class FoundTasks(Protocol):
+    """User tasks that were searched for."""
+
+    def assignments(self) -> list[Alike]:
+        """Return for whom they wait: those of a process that wait for the same people."""
+
+    def oldest(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
+        """Return the oldest of those that are assigned as one of some others is."""
+
+
 class Index(Protocol):
     """What lists and searches read; a journal writes it in the transaction of the events."""
 
@@ -293,6 +303,9 @@ class Index(Protocol):
             after: The instance and activation after which the list begins.
             limit: How many at most; None for all.
         """
+
+    def find_tasks(self, words: Sequence[Word]) -> FoundTasks:
+        """Return the user tasks that have all of some words; of none, all."""
 
     def elements_with_tasks(self) -> list[OpenTask]:
         """Return one user task of each element where some wait; whom it waits for is left out."""

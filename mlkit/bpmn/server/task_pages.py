@@ -147,14 +147,15 @@ class TaskPages:
         sees = sight(service, self.context, request.caller)
         index = service.journal.index
         # Whom tasks wait for decides who sees them: one of those alike stands for the others.
-        seen = [each for each in index.assignments(words) if sees(each.task)]
+        found = index.find_tasks(words)
+        seen = [each for each in found.assignments() if sees(each.task)]
         chosen = {
             "mine": [each for each in seen if who.holds(task_of(each.task))],
             "groups": [each for each in seen if who.shares(task_of(each.task))],
             "all": seen,
         }
-        counts = {name: sum(each.number for each in found) for name, found in chosen.items()}
-        tasks = index.oldest_tasks([each.task for each in chosen[show]], MOST_SHOWN, words)
+        counts = {name: sum(each.number for each in group) for name, group in chosen.items()}
+        tasks = found.oldest([each.task for each in chosen[show]], MOST_SHOWN)
         return {
             "person": who.name, "groups": sorted(who.directory.groups_of(who.person)),
             "views": [(name, label, counts[name]) for name, label in VIEWS.items()],

@@ -27,8 +27,10 @@ _PROCESSES = (
 Conditions = tuple[list[str], list[Any]]
 
 
-def conditions(criteria: Criteria, where: list[str], values: list[Any]) -> Conditions:
+def conditions(criteria: Criteria, where: list[str], values: list[Any], matches: str) -> Conditions:
     """Return some conditions on instances with those of a search, and their values.
+
+    `matches` is the database's.
 
     Raises:
         UsageError: A value cannot be searched for.
@@ -51,7 +53,7 @@ def conditions(criteria: Criteria, where: list[str], values: list[Any]) -> Condi
         where.append("phase = ?")
         values.append("running" if criteria.state in _RUNNING else criteria.state)
     if criteria.text is not None:
-        _add_text(criteria.text, where, values)
+        _add_text(criteria.text, where, values, matches)
     for name, value in criteria.variables.items():
         text = searchable(value)
         if text is None:
@@ -63,20 +65,15 @@ def conditions(criteria: Criteria, where: list[str], values: list[Any]) -> Condi
     return where, values
 
 
-def _add_text(text: str, where: list[str], values: list[Any]) -> None:
+def _add_text(text: str, where: list[str], values: list[Any], matches: str) -> None:
     """Add that the key, the process or the id holds a text; most texts are a part of no id."""
     pattern = anywhere(text)
-    parts = [like("key"), f"process IN ({_PROCESSES} WHERE {like('name')})"]
+    parts = [matches.format("key"), f"process IN ({_PROCESSES} WHERE {matches.format('name')})"]
     values += [pattern, pattern]
     if HEX.issuperset(text.lower()):
         parts.append("id LIKE ?")
         values.append(pattern.lower())
     where.append(f"({' OR '.join(parts)})")
-
-
-def like(column: str) -> str:
-    """Return the condition that a column matches a pattern, in any case."""
-    return f"lower({column}) LIKE lower(CAST(? AS TEXT)) ESCAPE '!'"
 
 
 def containing(name: str) -> str:

@@ -24,6 +24,7 @@ from mlkit.bpmn.journal.listings import (
 )
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
+from mlkit.bpmn.journal.sql.found_tasks import SqlFoundTasks
 from mlkit.bpmn.journal.sql.index_damage import find_damage
 from mlkit.bpmn.journal.sql.index_rows import (
     Rows,
@@ -34,7 +35,12 @@ from mlkit.bpmn.journal.sql.index_rows import (
     list_variables,
     shows_nothing,
 )
-from mlkit.bpmn.journal.sql.task_search import Condition, condition_of_people, conditions_of
+from mlkit.bpmn.journal.sql.task_search import (
+    ELEMENTS,
+    Condition,
+    condition_of_people,
+    conditions_of,
+)
 from mlkit.storage.database import Database
 
 _KNOWN = 10_000
@@ -174,7 +180,7 @@ class SqlIndex:
 
     def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
         """Return instances, newest first, whose numbers lie below `before`."""
-        where, values = conditions(criteria, *self._within())
+        where, values = conditions(criteria, *self._within(), self.database.matches)
         if before is not None:
             where, values = [*where, "number < ?"], [*values, before]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
@@ -281,11 +287,7 @@ class SqlIndex:
         """Return one user task of each element where some wait; whom it waits for is left out."""
         where, values = self._within()
         condition = "".join(f" WHERE {each}" for each in where)
-        rows = self.database.query(
-            "SELECT definition, process, element, min(instance) FROM open_tasks"
-            f"{condition} GROUP BY 1, 2, 3",
-            values,
-        )
+        rows = self.database.query(f"{ELEMENTS}{condition}", values)
         return [
             _make_task(process, None, [], [])._replace(
                 number=number, definition=definition, element=element
@@ -293,10 +295,29 @@ class SqlIndex:
             for definition, process, element, number in rows
         ]
 
+    def find_tasks(self, words: Sequence[Word]) -> SqlFoundTasks:
+        """Return the user tasks that have all of some words."""
+        return SqlFoundTasks(self, words)
+
+    def reads(self, process: str) -> bool:
+        """Return whether instances of a process are read."""
+        return self._processes is None or process in self._processes
+
+    def tasks_of(self, keys: Sequence[Sequence[int]]) -> list[OpenTask]:
+        """Return the user tasks of some instances and activations, oldest first."""
+        if not keys:
+            return []
+        rows = self.database.query(
+            f"{_OPEN_TASKS} JOIN (VALUES {', '.join(['(?, ?)'] * len(keys))}) AS given"
+            " ON o.instance = given.column1 AND o.activation = given.column2 ORDER BY o.since",
+            [value for key in keys for value in key],
+        )
+        return [task for row in rows if (task := _to_task(row)) is not None]
+
     def assignments(self, words: Sequence[Word] = ()) -> list[Alike]:
         """Return for whom user tasks wait: those of a process that wait for the same people."""
         where, values = self._within("o.process")
-        for text, more in conditions_of(words):
+        for text, more in conditions_of(words, self.database.matches):
             where, values = [*where, text], [*values, *more]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         rows = self.database.query(
@@ -321,7 +342,7 @@ class SqlIndex:
         """Return user tasks, oldest first, that are assigned as one of some others is."""
         if not assigned:
             return []
-        matching = conditions_of(words)
+        matching = conditions_of(words, self.database.matches)
         if len(assigned) > _AT_ONCE:
             return self._oldest_of_many(assigned, limit, matching)
         wanted = [_all_of([condition_of_people(each), *matching]) for each in assigned]
