@@ -31,6 +31,8 @@ class Database(Protocol):
         clock: The SQL expression of its time, in seconds since 1970.
         for_share: What a SELECT ends with whose rows nobody may change before the transaction
             ends.
+        for_update: What a SELECT ends with that leaves out rows which others have locked, and locks
+            the rest until the transaction ends.
         matches: The condition that the column `{}` matches a pattern, in any case; `!` escapes.
         types: What the marks of migrations stand for.
     """
@@ -39,6 +41,7 @@ class Database(Protocol):
     kind: str
     clock: str
     for_share: str
+    for_update: str
     matches: str
     types: Mapping[str, str]
 

@@ -79,6 +79,7 @@ class PostgresqlDatabase:
 
     clock = "extract(epoch FROM clock_timestamp())::float8"
     for_share = " FOR SHARE"
+    for_update = " FOR UPDATE SKIP LOCKED"
     matches = "lower({}) LIKE lower(CAST(? AS TEXT)) ESCAPE '!'"
 
     def __init__(self, url: str, kind: str, create: bool = False) -> None:

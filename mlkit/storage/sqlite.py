@@ -57,7 +57,7 @@ class SqliteDatabase:
     """
 
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
-    for_share = ""  # Whoever writes is alone.
+    for_share = for_update = ""  # Whoever writes is alone.
     matches = "{} LIKE ? ESCAPE '!'"  # As `lower` of SQLite, it knows the cases of ASCII.
 
     def __init__(self, path: Path, kind: str, create: bool = False) -> None:

@@ -397,6 +397,43 @@ def test_what_a_host_begins_is_its_own_from_the_first_moment_on(hosts):
     assert arrivals.created == [again]
 
 
+def test_those_that_are_free_are_taken_in_the_transaction_of_a_delivery(hosts):
+    one, two = hosts.host(), hosts.host()
+    one.register()
+    free, owned, ended = waits(two), running(two, begin(two)), running(two, begin(two))
+    append(two, ended, 0, "completed")
+    two.release([ended])
+    with contextlib.suppress(LookupError), one.transaction():
+        assert numbers(one.take_free([free.number])) == [free.number]
+        raise LookupError
+    assert not one.is_owned(free)
+    with one.transaction():
+        one.mailbox.deliver(free.number, Claim(1, "ann"))
+        assert one.take_free([]) == []
+        (taken,) = one.take_free([free.number, owned.number, ended.number])
+    assert (taken.number, taken.epoch, taken.sequence) == (free.number, free.epoch + 1, 1)
+    assert two.is_owned(free)
+    assert numbers(two.work(1e9, 10, [owned.number])) == []
+
+
+def test_a_commit_may_leave_an_instance_to_anybody(hosts):
+    one, two = hosts.host(), hosts.host()
+    rests, goes_on = (running(one, begin(one)) for _ in range(2))
+    with one.transaction():
+        one.append_all(
+            [
+                Append(
+                    row, 0, State("p"), Changes([Entry(7.0, Start(), [])]), releases=row is rests
+                )
+                for row in (rests, goes_on)
+            ]
+        )
+    assert [two.is_owned(each) for each in (rests, goes_on)] == [False, True]
+    assert numbers(two.take([rests, goes_on])) == [rests.number]
+    with pytest.raises(TakenOver):
+        append(one, rests, 1)
+
+
 def test_a_version_that_a_transaction_adds_is_the_newest_in_it(journal):
     def deployed(definition: str) -> Deployed:
         return Deployed("p", definition, "P", "p.bpmn", {}, 1.0, "ann")

@@ -138,6 +138,12 @@ class Journal(Protocol):
     ) -> Row:
         """Add an instance that has no event yet, inside a transaction."""
 
+    def take_free(self, numbers: Collection[int]) -> list[Row]:
+        """Take, inside a transaction, those of some open instances that nobody owns or locks.
+
+        This process has to hold; what is left out may be somebody else's work, see `work`.
+        """
+
     def gathering(self, adopts: bool) -> AbstractContextManager[Arrivals]:
         """Note what the transactions of a block leave for whoever runs instances.
 

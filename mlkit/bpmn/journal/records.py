@@ -185,12 +185,14 @@ class Append(NamedTuple):
         sequence: The number of its last event so far.
         state: The instance after the commit.
         changes: What is added.
+        releases: Whether nobody owns the instance after it.
     """
 
     row: Row
     sequence: int
     state: State
     changes: Changes
+    releases: bool = False
 
     @property
     def number(self) -> int:
@@ -214,16 +216,19 @@ class Arrivals:
 
     Attributes:
         created: New instances that this process has owned from their first moment on.
-        delivered: The numbers of the others that may go on.
+        delivered: The numbers of all that may go on.
+        taken: Those of the others that this process has taken for that.
     """
 
     created: list[Row] = field(default_factory=list)
     delivered: set[int] = field(default_factory=set)
+    taken: list[Row] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget what a transaction that is done again has left."""
         self.created.clear()
         self.delivered.clear()
+        self.taken.clear()
 
 
 class Delivered(NamedTuple):

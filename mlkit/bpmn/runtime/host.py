@@ -206,6 +206,7 @@ class Host:
         self._runner.migrator = session.migrate
         self._runner.on_entry = self._observe
         self._runner.on_verdict = self._on_verdict
+        self._runner.rests = lambda running: _rests(running, time.time() + _SOON)
         self._runner.attempts.queues_mail = self.settings.queues_mail
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
@@ -243,10 +244,11 @@ class Host:
         self._session.journal.register()
         if runner.hear():
             self._look = 0.0
-        self._write_all()
         runner.commit()
         self._report_problems()
         self._leave_rested()
+        # What comes by this is taken in, and read from the inboxes before anything is left again.
+        self._write_all()
         taken = self._deadline is None and self._take()
         # Whatever else there is to do: the next pass leaves what rests, and its inbox unread.
         read = runner.read_inboxes()
@@ -290,16 +292,18 @@ class Host:
 
             def work() -> list[Any]:
                 arrivals.clear()
-                return [each.function(journal) for each in writes]
+                results = [each.function(journal) for each in writes]
+                if adopts:
+                    here = self._runner.instances.keys() | self._not_before.keys()
+                    new = {each.number for each in arrivals.created}
+                    arrivals.taken += journal.take_free(arrivals.delivered - here - new)
+                return results
 
             return journal.atomically(work), arrivals
 
     def _take_in(self, arrivals: Arrivals) -> None:
         """Begin what is new; look for who runs what else may go on, if it is not here."""
-        for row in arrivals.created:
-            self._restore(row, None)
-        if arrivals.created:
-            self.on_lease("taken", len(arrivals.created))
+        self._restore_all([*arrivals.created, *arrivals.taken])
         self._runner.look_again = 0.0
         if not arrivals.delivered <= self._runner.instances.keys():
             self._look = 0.0
@@ -315,14 +319,20 @@ class Host:
         journal = self._session.journal
         rows = journal.work(time.time(), _MOST, {*self._not_before, *self._runner.instances})
         taken = journal.take(rows) if rows else []
+        self._restore_all(taken)
+        if taken:
+            self._runner.look_again = 0.0
+        return bool(taken)
+
+    def _restore_all(self, taken: list[Row]) -> None:
         begun = [each for each in taken if each.sequence]
-        read = {row.number: recorded for row, recorded in journal.load_recorded(begun)}
+        read = {
+            row.number: recorded for row, recorded in self._session.journal.load_recorded(begun)
+        }
         for row in taken:
             self._restore(row, read.get(row.number))
         if taken:
             self.on_lease("taken", len(taken))
-            self._runner.look_again = 0.0
-        return bool(taken)
 
     def _restore(self, row: Row, recorded: Recorded | None) -> None:
         """Go on with an instance; one that is damaged or lacks its interpreter has to wait."""
@@ -354,7 +364,7 @@ class Host:
             for each in touched.values()
             if each.number in runner.instances
             and each.number not in runner.dirty
-            and _rests(each, soon)
+            and (each.is_released or _rests(each, soon))
         ]
         if rested:
             runner.leave(rested)
@@ -392,8 +402,6 @@ class Host:
 def _rests(running: Running, soon: float) -> bool:
     """Return whether nothing moves an instance but somebody else, or time that is not near."""
     state = running.state
-    if running.sequence == 0:  # Its start is in its inbox.
-        return False
     return not running.jobs and (
         state.status != "running"
         or state.suspended

@@ -75,6 +75,8 @@ class Runner:
             why it was refused.
         on_offer: Called after a commit with the topics of the tasks that it has offered to external
             workers.
+        rests: Returns whether an instance rests after a commit, which then leaves it to anybody;
+            whoever sets it calls `leave` before anything else is applied to it.
         attempts: The scripts of the instances.
         transfers: Stored values on their way; None without a journal.
         migrator: Moves an instance to another version of its definition; returns what the journal
@@ -106,6 +108,7 @@ class Runner:
         self.on_entry: Callable[[Running, Entry], None] | None = None
         self.on_verdict: Callable[[int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
+        self.rests: Callable[[Running], bool] = lambda running: False
         self.migrator: Migrator | None = None
         self.attempts = Attempts(pool, journal, self.clock, self.apply)
         self.transfers = self.attempts.transfers
@@ -287,17 +290,21 @@ class Runner:
 
     # -- commit, then act ------------------------------------------------------------------
 
-    def commit(self) -> None:
-        """Make everything that was applied durable, then do what follows from it."""
+    def commit(self, releases: bool = True) -> None:
+        """Make everything that was applied durable, then do what follows from it.
+
+        Args:
+            releases: Whether instances that rest may be left to anybody; see `rests`.
+        """
         dirty, effects = self.dirty, self.effects
         if not dirty and not effects:
             return
         if self.journal is not None:
             try:
-                sequences = self._write(self.journal, dirty, effects)
+                sequences = self._write(self.journal, dirty, effects, releases)
             except TakenOver as error:
                 self.drop(self.instances[error.number], error)
-                self.commit()
+                self.commit(releases)
                 return
             for number, sequence in sequences.items():
                 dirty[number].sequence = sequence
@@ -332,17 +339,24 @@ class Runner:
         journal: Journal,
         dirty: dict[int, Running],
         effects: list[tuple[Running, AnyEffect]],
+        releases: bool,
     ) -> dict[int, int]:
         """Write one commit; return the new sequence number of each instance in it."""
+        # One that has taken nothing has nobody who watches it, and would leave it.
+        appends = [
+            Append(
+                running.row,
+                running.sequence,
+                running.state,
+                running.changes,
+                releases and bool(running.changes.entries) and self.rests(running),
+            )
+            for _, running in sorted(dirty.items())
+            if running.row is not None
+        ]
 
         def work() -> dict[int, int]:
-            sequences = journal.append_all(
-                [
-                    Append(running.row, running.sequence, running.state, running.changes)
-                    for _, running in sorted(dirty.items())
-                    if running.row is not None
-                ]
-            )
+            sequences = journal.append_all(appends)
             now = self.clock.now()
             lock_messages(journal, effects)
             for running, effect in effects:
@@ -352,7 +366,10 @@ class Runner:
         # What was sent may be for an instance here, and what is waited for may be there already.
         if any(isinstance(effect, Send | Subscribe) for _, effect in effects):
             self.look_again = 0.0
-        return journal.atomically(work)
+        sequences = journal.atomically(work)
+        for each in appends:
+            dirty[each.number].is_released = each.releases
+        return sequences
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:
@@ -397,7 +414,9 @@ class Runner:
             if running is None or (running.state.suspended and not isinstance(event, STEERING)):
                 continue
             if isinstance(event, Migrate):
-                self.commit()  # Nothing of the older version is left to be replayed on the new one.
+                # Nothing of the older version is left to be replayed on the new one; of what was
+                # read here, there may be more for an instance that rests.
+                self.commit(releases=False)
                 if number not in self.instances:
                     continue
             running.changes.verdicts[row] = self._take(running, event)
@@ -446,8 +465,11 @@ class Runner:
         for each in rested:
             self.instances.pop(each.number, None)
         if self.journal is not None:
-            open_ones = [e.row for e in rested if e.row and e.state.status == "running"]
-            self.journal.release(open_ones)
+            self.journal.release(
+                each.row
+                for each in rested
+                if each.row and each.state.status == "running" and not each.is_released
+            )
 
     def release(self) -> None:
         """Let other processes have the instances."""

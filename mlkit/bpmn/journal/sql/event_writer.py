@@ -21,7 +21,7 @@ _EVENT = {
 }  # fmt: skip
 _FENCED = {
     "number": "BIGINT", "epoch": "BIGINT", "before": "BIGINT", "after": "BIGINT", "phase": "TEXT",
-    "key": "TEXT", "updated": "DOUBLE PRECISION", "due": "DOUBLE PRECISION",
+    "key": "TEXT", "updated": "DOUBLE PRECISION", "due": "DOUBLE PRECISION", "free": "BIGINT",
 }  # fmt: skip
 
 
@@ -94,13 +94,16 @@ class EventWriter:
 
         self._database.defer_rows(
             "UPDATE instances SET sequence = given.after, phase = given.phase, key = given.key,"
-            " updated = given.updated, due = given.due FROM {rows} WHERE instances.number ="
+            " updated = given.updated, due = given.due,"
+            " owner = CASE WHEN given.free = 1 THEN '' ELSE instances.owner END"
+            " FROM {rows} WHERE instances.number ="
             " given.number AND instances.epoch = given.epoch"
             " AND instances.sequence = given.before RETURNING instances.number",
             _FENCED,
             [
                 (each.number, each.row.epoch, each.sequence, each.after,
-                 each.state.effective_status, each.state.key, each.at, each.state.due)
+                 each.state.effective_status, each.state.key, each.at, each.state.due,
+                 int(each.releases))
                 for each in appends
             ],
             check,

@@ -268,6 +268,10 @@ class SqlJournal:
         finally:
             self._arrivals, self.mailbox.on_delivery = None, known
 
+    def take_free(self, numbers: Collection[int]) -> list[Row]:
+        """Take, inside a transaction, those of some open instances that nobody owns or locks."""
+        return self._ownership.take_free(numbers)
+
     def take(self, rows: Iterable[Row]) -> list[Row]:
         """Take instances for this process; return those that it got, with their new epochs."""
         return self._ownership.take(rows)

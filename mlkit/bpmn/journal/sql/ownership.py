@@ -89,6 +89,21 @@ class SqlOwnership:
                 self._index.forget(each[0])
                 yield to_row(each, True)
 
+    def take_free(self, numbers: Collection[int]) -> list[Row]:
+        """Take, inside a transaction, those of some open instances that nobody owns or locks."""
+        if not numbers:
+            return []
+        among, values = self._database.among(sorted(numbers))
+        found = self._database.query(
+            "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number IN (SELECT number"
+            f" FROM instances WHERE number IN {among} AND owner = '' AND {_OPEN}"
+            f"{self._database.for_update}) RETURNING {', '.join(COLUMNS)}",
+            (self._owner.name, *values),
+        )
+        for each in found:
+            self._index.forget(each[0])
+        return [row for each in found if not (row := to_row(each, True)).damage]
+
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
         """Return open instances that no other process owns and that can go on."""
         # What this process owns and does not run: the answer to its taking was lost.
