@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ import pytest
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForTimer
-from mlkit.bpmn.journal.records import Changes, Entry, Row, TakenOver
+from mlkit.bpmn.journal.records import Append, Changes, Entry, Row, TakenOver
 from mlkit.bpmn.journal.sql.journal import SqlJournal
 from mlkit.bpmn.journal.sql.leases import LeaseOwner
 from mlkit.errors import ServiceUnavailable
@@ -38,6 +38,7 @@ class World:
     """What all hosts share: the time, the database, and how reliable both are.
 
     Attributes:
+        numbers: Those of the instances.
         calm: Whether everything works, so that all instances have to end.
         confirmed: What hosts were told is done: the instance and the task, with the attempt.
     """
@@ -48,6 +49,7 @@ class World:
         self.calm = False
         self.connection = connection
         self.hosts: list[SimulatedHost] = []
+        self.numbers: list[int] = []
         self.confirmed: list[tuple[int, int]] = []
 
     def check_one_owner(self) -> None:
@@ -101,11 +103,14 @@ class SimulatedDatabase(sqlite.SqliteDatabase):
 class Unfenced(SqlJournal):
     """A journal that lets everybody write: wrong on purpose."""
 
-    def append(self, row: Row, sequence: int, state: State, changes: Changes) -> int:
+    def append_all(self, appends: Sequence[Append]) -> dict[int, int]:
         """Append whoever asks."""
         last = "SELECT epoch, sequence FROM instances WHERE number = ?"
-        ((epoch, sequence),) = self.database.query(last, (row.number,))
-        return super().append(_at(row, epoch), sequence, state, changes)
+        changed = []
+        for each in appends:
+            ((epoch, sequence),) = self.database.query(last, (each.number,))
+            changed.append(each._replace(row=_at(each.row, epoch), sequence=sequence))
+        return super().append_all(changed)
 
 
 class Undying(LeaseOwner):
@@ -196,9 +201,15 @@ class SimulatedHost:
                 self.journal.disown()
 
     def take(self) -> None:
-        """Take up to two instances that have work."""
+        """Take up to two instances that have work, or one for which something is delivered."""
         journal = self.journal
-        for row in journal.take(journal.work(self.world.now, 2, list(self.running))):
+        if journal.holds() and self.world.random.random() < 0.3:
+            free = set(self.world.numbers) - self.running.keys()
+            with journal.transaction():
+                taken = journal.take_free(sorted(free)[:1])
+        else:
+            taken = journal.take(journal.work(self.world.now, 2, list(self.running)))
+        for row in taken:
             self.running[row.number] = Held(row, row.sequence)
 
     def move(self, held: Held) -> None:
@@ -211,19 +222,22 @@ class SimulatedHost:
         """Commit what a task did; let an instance that rests to others."""
         task = held.sequence + 1
         event = Complete(task, {"x": task})
+        rests = task % 2 == 0 or task == TASKS  # It waits for a timer, or has ended.
+        leaves = rests and self.world.random.random() < 0.5  # In the commit, or after it.
         try:
             with self.journal.transaction():
                 state = state_after(task, self.world.now)
                 changes = Changes([Entry(self.world.now, event, [])])
-                self.journal.append(held.row, held.sequence, state, changes)
+                self.journal.append_all([Append(held.row, held.sequence, state, changes, leaves)])
         except TakenOver:
             self.running.pop(held.row.number, None)
             return
         self.world.confirmed.append((held.row.number, task))
         held.sequence, held.started = task, False
-        if task % 2 == 0 or task == TASKS:  # It rests at a timer, or has ended.
+        if rests:
             self.running.pop(held.row.number, None)
-            self.journal.release([held.row])
+            if not leaves:
+                self.journal.release([held.row])
 
 
 def state_after(task: int, now: float) -> State:
@@ -253,6 +267,7 @@ def simulate(seed: int, connection: sqlite3.Connection, protocol: Protocol) -> N
     journal = world.hosts[0].journal
     with journal.transaction():
         rows = [journal.create("p", "d", {}, "", world.now) for _ in range(3)]
+    world.numbers = [each.number for each in rows]
     world.calm = False
     for _ in range(STEPS):
         one_step(world)
