@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <tuple>
 #include <utility>
 
 #include "propensity/kernel.hpp"
@@ -14,16 +15,16 @@ namespace mlkit::propensity {
 
 namespace {
 
-constexpr double settled = 1e-16;    // chance that the top k is not decided, where it ends
-constexpr double reach = 42;         // log of the density's fall at which an arm ends
+constexpr double settled = 1e-13;    // chance that the top k is not decided, where it ends
+constexpr double reach = 40;         // log of the density's fall at which an arm ends
 constexpr double core = 20;          // and from where on panels are as narrow as it asks
 constexpr double narrow_from = 1e5;  // curvature: six terms of the series hold to 1e-10
 constexpr double widest = 1.5;       // of a panel, where the logit bends:
 constexpr double bent = 60;          // up to here
-constexpr double reached = 1.2;      // how far a panel may reach into a narrower arm
-constexpr double per_change = 1.5;   // width of a panel in units of what a density changes over,
-constexpr double per_crowd = 4;      // of the number of arms above that it may add or bring,
-constexpr double per_tail = 7.2;     // and of the log of the chance that none is above
+constexpr double reached = 1.5;      // how far a panel may reach into a narrower arm
+constexpr double per_change = 1.75;  // width of a panel in units of what a density changes over,
+constexpr double per_crowd = 5;      // of the number of arms above that it may add or bring,
+constexpr double per_tail = 8;       // and of the log of the chance that none is above
 constexpr std::size_t most_panels = 1'000'000;
 
 struct Kernel {
@@ -51,10 +52,15 @@ Kernel selected_kernel() {
 struct Rule {
   std::array<double, nodes> node, weight;
   double part[nodes][nodes];
+  double from_the_left[nodes]
+                      [nodes];  // [r][q]: of the value at node r in the integral up to node q
 
   Rule() {
     for (std::size_t i = 0; i < nodes; ++i) find_node(i);
     for (std::size_t q = 0; q < nodes; ++q) find_parts(q);
+    for (std::size_t r = 0; r < nodes; ++r)
+      for (std::size_t q = 0; q < nodes; ++q)  // the rule is symmetric
+        from_the_left[r][q] = part[nodes - 1 - r][nodes - 1 - q];
   }
 
   void find_node(std::size_t i) {
@@ -96,8 +102,10 @@ const Rule& rule() {
   return made;
 }
 
-double log_sigmoid(double y) {
-  return y > 0 ? -std::log1p(std::exp(-y)) : y - std::log1p(std::exp(y));
+// log x and log (1 - x) for a logit y.
+std::pair<double, double> log_sigmoids(double y) {
+  const double rest = std::log1p(std::exp(-std::abs(y)));
+  return {y > 0 ? -rest : y - rest, y > 0 ? -y - rest : -rest};
 }
 
 double log_gamma(double x) {
@@ -189,10 +197,11 @@ class Integration {
     double y = extents_.front().begin;
     double last = std::numeric_limits<double>::infinity();
     for (const Extent& each : extents_) last = std::min(last, each.low);
+    const double enough = settled * std::pow(width_, 12);  // in proportion to the error
     while (found_.panels < most_panels && y > last) {
       y = step(y);
       ++found_.panels;
-      if (undecided() < settled) break;
+      if (undecided() < enough) break;
     }
     found_.slate = slate();
     return found_;
@@ -279,8 +288,7 @@ class Integration {
     const double middle = left + panel.half;
     for (std::size_t q = 0; q < nodes; ++q) {
       panel.y[q] = middle + panel.half * rule().node[q];
-      panel.log_x[q] = log_sigmoid(panel.y[q]);
-      panel.log_rest[q] = log_sigmoid(-panel.y[q]);
+      std::tie(panel.log_x[q], panel.log_rest[q]) = log_sigmoids(panel.y[q]);
       panel.weights[q] = panel.half * rule().weight[q];
       for (std::size_t r = 0; r < nodes; ++r)
         panel.to_the_right[r][q] = panel.half * rule().part[r][q];
@@ -333,16 +341,17 @@ class Integration {
 
   // The integral of f up to each node, and that of all: from the left, since it may be tiny.
   double from_the_left(const std::vector<double>& f, std::vector<double>& integral) const {
+    const Rule& with = rule();
     double below = 0;
     for (std::size_t p = halves_.size(); p-- > 0;) {
-      double whole = 0;
-      for (std::size_t q = 0; q < nodes; ++q) {
-        double part = 0;  // the rule is symmetric
-        for (std::size_t r = 0; r < nodes; ++r)
-          part += rule().part[nodes - 1 - r][nodes - 1 - q] * f[p * nodes + r];
-        integral[p * nodes + q] = std::max(0.0, below + halves_[p] * part);
-        whole += halves_[p] * rule().weight[q] * f[p * nodes + q];
+      const double* const at = f.data() + p * nodes;
+      double whole = 0, parts[nodes] = {};
+      for (std::size_t r = 0; r < nodes; ++r) {
+        whole += halves_[p] * with.weight[r] * at[r];
+        for (std::size_t q = 0; q < nodes; ++q) parts[q] += with.from_the_left[r][q] * at[r];
       }
+      for (std::size_t q = 0; q < nodes; ++q)
+        integral[p * nodes + q] = std::max(0.0, below + halves_[p] * parts[q]);
       below += whole;
     }
     return below;

@@ -65,7 +65,7 @@ def top_k(
         b: Second parameters, likewise; one dimension, as many as `a`, or either a number.
         k: Length of the ranking.
         shown: Places of the arms to compute for, in their order; None: all, as they are.
-        error: Bound of the relative error of ranks, besides 1e-12 by rounding; ten times that of a
+        error: Bound of the relative error of ranks, besides 5e-12 by rounding; ten times that of a
             slate with a probability of more than 1e-8, while rarer slates need a smaller bound. It
             is reached among hundreds of equal arms; mostly the error is far smaller.
 

@@ -37,11 +37,11 @@ def test_two_thousand_arms_have_a_closed_form(low, high):
     a = 10 ** np.random.default_rng(1).uniform(low, high, 2000)
     best, second = (int(place) for place in np.argsort(-a)[:2])
     found, share = top_k(a, 1.0, 2, [best, second]), a / a.sum()
-    assert_allclose(found.first, share[[best, second]], rtol=1e-9)
+    assert_allclose(found.first, share[[best, second]], rtol=1e-7)
     assert_allclose(found.slate, share[best] * share[second] / (1 - share[best]), rtol=1e-4)
     others = np.delete(a, best)
     last = np.sum(others / (a.sum() - others)) * share[best]
-    assert_allclose(found.ranks[0, 1], last, rtol=1e-9)
+    assert_allclose(found.ranks[0, 1], last, rtol=1e-7)
 
 
 def test_more_arms_agree_with_adaptive_quadrature():
@@ -142,18 +142,22 @@ def many_posteriors(kind: str, count: int, rng: np.random.Generator):
     if kind == "one mean":
         mean, size = rng.uniform(0.45, 0.55, count), 10 ** rng.uniform(0, 6, count)
         return mean * size, (1 - mean) * size
+    if kind == "alike":  # all arms decide about all ranks, over a narrow stretch
+        size, mean = 10 ** rng.uniform(0, 5), rng.uniform(0.01, 0.5)
+        a = 1 + np.full(count, mean * size)
+        return a * rng.uniform(0.95, 1.05, count), 1 + np.full(count, size - a + 1)
     return tuple(10 ** rng.uniform(-3, {"any": 5, "small": 0.5}[kind], (2, count)))
 
 
 @pytest.mark.parametrize("count", [2, 10, 100, 400])
-@pytest.mark.parametrize("kind", ["clicks", "one mean", "any", "small"])
+@pytest.mark.parametrize("kind", ["clicks", "one mean", "alike", "any", "small"])
 def test_ranks_and_slates_have_the_errors_that_are_promised(kind, count):
     rng = np.random.default_rng(count)
     for _ in range(3):
         a, b = many_posteriors(kind, count, rng)
         shown = np.argsort(-rng.beta(a, b))[:10]
         found, finer = (top_k(a, b, len(shown), shown, error=e) for e in (1e-5, 1e-12))
-        assert_allclose(found.ranks, finer.ranks, rtol=1e-5, atol=1e-12)
+        assert_allclose(found.ranks, finer.ranks, rtol=1e-5, atol=5e-12)
         if finer.slate > 1e-8:
             assert_allclose(found.slate, finer.slate, rtol=1e-4)
 
