@@ -151,6 +151,7 @@ def _assembled(kind, packages):
 def _bootstrap(packages, archive):
     """Make a root file system; a mirror that breaks off is asked again."""
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
+    command.append("--dpkgopt=force-unsafe-io")  # a crash of the machine ends the tests too
     for _ in range(ATTEMPTS):
         archive.unlink(missing_ok=True)
         done = subprocess.run([*command, "bookworm", archive], capture_output=True, text=True,
