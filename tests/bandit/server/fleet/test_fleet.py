@@ -150,16 +150,27 @@ def test_queued_feedback_counts_once_when_redis_is_back_also_after_a_restart(sta
     asyncio.run(back())
 
 
+def three_hosts(host_of, url):
+    """Let three hosts follow one Redis."""
+    return fleet(*(host_of(name, url) for name in "abc"))
+
+
 def test_a_full_redis_refuses_and_later_takes_feedback(start_redis, host_of):
     redis = start_redis()
 
     async def scenario():
-        async with fleet(host_of("a", redis.url)) as (a,):
+        async with three_hosts(host_of, redis.url) as hosts:
             redis.ask("CONFIG", "SET", "maxmemory", "1")
-            assert isinstance(await a.feedback(event("e")), Failed)
+            for host in hosts:
+                assert isinstance(await host.feedback(event("e")), Failed)
             redis.ask("CONFIG", "SET", "maxmemory", "0")
-            assert (await a.feedback(event("e"))).repeats == [False]
-            assert a.rows()[0] == ("c1", 3, 30, 31)
+            assert [(await host.feedback(event("e"))).repeats for host in hosts] == [
+                [False],
+                [True],
+                [True],
+            ]
+            await level(*hosts)
+            assert [host.rows()[0] for host in hosts] == [("c1", 3, 30, 31)] * 3
 
     asyncio.run(scenario())
 
@@ -168,11 +179,47 @@ def test_a_slow_redis_makes_feedback_slow_and_loses_nothing(start_redis, host_of
     redis = start_redis()
 
     async def scenario():
-        async with fleet(host_of("a", redis.url)) as (a,):
+        async with three_hosts(host_of, redis.url) as hosts:
             redis.ask("CLIENT", "PAUSE", 700, "ALL")
-            replies = await asyncio.gather(*(a.feedback(event(f"e{n}")) for n in range(50)))
+            replies = await asyncio.gather(
+                *(hosts[n % 3].feedback(event(f"e{n}")) for n in range(51))
+            )
             assert all(isinstance(reply, Accepted) for reply in replies)
-            assert a.rows()[0] == ("c1", 52, 30, 80)
+            await level(*hosts)
+            assert [host.rows()[0] for host in hosts] == [("c1", 53, 30, 81)] * 3
+
+    asyncio.run(scenario())
+
+
+def test_three_hosts_go_on_with_a_replica_that_is_promoted(start_redis, host_of):
+    """The address then leads to it, as a service's or a proxy's does."""
+    primary, replica = start_redis(), start_redis("--repl-diskless-sync-delay", "0")
+    address = replica.folder / "a"
+    address.symlink_to(primary.socket)
+
+    def has_all():
+        with primary.client() as one, replica.client() as other:
+            behind = other.info("replication").get("slave_repl_offset")
+            return behind == one.info("replication")["master_repl_offset"]
+
+    async def scenario():
+        async with three_hosts(host_of, f"unix://{address}") as hosts:
+            replica.ask("REPLICAOF", "127.0.0.1", primary.listen())
+            await hosts[0].until(lambda: is_linked(replica))
+            for number, host in enumerate(hosts):
+                assert isinstance(await host.feedback(event(f"before {number}")), Accepted)
+            await level(*hosts)
+            await hosts[0].until(has_all)
+            primary.kill()
+            assert isinstance(await hosts[1].feedback(event("meanwhile")), Failed)
+            replica.ask("REPLICAOF", "NO", "ONE")
+            address.unlink()
+            address.symlink_to(replica.socket)
+            for number, host in enumerate(hosts):
+                await asyncio.wait_for(accepted_in_the_end(host, event(f"after {number}")), 60)
+            assert (await hosts[2].feedback(event("before 0"))).repeats == [True]
+            await level(*hosts)
+            assert [host.rows()[0] for host in hosts] == [("c1", 8, 30, 36)] * 3
 
     asyncio.run(scenario())
 
