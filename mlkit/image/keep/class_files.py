@@ -21,6 +21,8 @@ MOST = 256 << 20
 LARGEST = 16 << 20
 """Bytes of a member; larger ones hold no code."""
 STARTS = frozenset({"java/lang/ProcessBuilder", "java/lang/Runtime", "java/lang/Process"})
+RELEASE = "--release"
+"""The option of the compiler for which it reads `ct.sym`."""
 SIZES = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4,
          19: 2, 20: 2}  # fmt: skip
 """Bytes of the constants of a class file but for texts (JVM specification, 4.4)."""
@@ -35,12 +37,14 @@ class Constants:
         starting: Texts of those classes of libraries that start programs.
         paths: Texts of all classes of libraries that have a slash in front.
         starts: A class starts programs.
+        compiles: A class compiles for a release of Java that it names.
     """
 
     own: set[str] = field(default_factory=set)
     starting: set[str] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
     starts: bool = False
+    compiles: bool = False
 
 
 def of_archive(file: IO[bytes]) -> Constants:
@@ -81,6 +85,7 @@ def _member(data: bytes, found: Constants, library: bool) -> None:
     texts = set(constants(data)) if is_class else {data.decode(errors="replace")}
     starts = bool(is_class and texts & STARTS)
     found.starts |= starts
+    found.compiles |= RELEASE in texts
     if not library:
         found.own |= texts
     elif starts:

@@ -50,6 +50,8 @@ UNREAD = re.compile(
     r"|/lib/(?:src\.zip|ct\.sym)$|/jmods/|^usr/share/locale/"
 )
 """What compilers and people read; one page explains Perl's warnings, catalogs have a rule."""
+ECJ = re.compile(r"(?:^|/)(?:ecj|jdtcore|org\.eclipse\.jdt)[^/]*\.jar$")
+"""Eclipse's compiler: Tomcat has it for JSP."""
 LARGEST_SCRIPT = 1 << 20
 OF_NO_PACKAGE = "of no package"
 
@@ -276,8 +278,12 @@ class DynamicallyLoaded:
     def _library(self, place: str, reason: str) -> None:
         real, _ = self._files.walk(place)
         for path in self._files.below(real) if real else ():
-            if not UNREAD.search(path):
+            if not UNREAD.search(path) or (path.endswith("/ct.sym") and self._compiles()):
                 self._kept.keep(path, reason)
+
+    def _compiles(self) -> bool:
+        """Return whether something may compile Java for a release of it."""
+        return self._kept.compiles or any(map(ECJ.search, self._kept.reasons))
 
     def _fonts(self) -> None:
         """Keep fonts and their configuration: Java draws with them once somebody asks."""

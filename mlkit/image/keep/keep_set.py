@@ -25,6 +25,8 @@ ASKS_FOR_OPTIONAL = re.compile(rb"^[^#\n]*?\bjit(?:_\w+)?\b", re.IGNORECASE | re
 """Outside comments: the settings that an installation writes show each default in one."""
 
 
+COMPILES = re.compile(rb"--(?:release|source)\b")
+"""Options of the compiler of Java, and of `java FILE.java`."""
 PERL = re.compile(r"(?:^|/)(?:perl[\d.]*|libperl\.so[\d.]*)$")
 """Interpreters of Perl; a folder may be called so as well."""
 QUALIFIED = re.compile(rb"\b[A-Za-z_]\w*+(?:::\w++)++")
@@ -48,6 +50,7 @@ class KeepSet:
         optional: What was left out since its program goes on without it, with the reasons.
         perl: All reasons for which an interpreter of Perl is kept.
         qualified: What texts of the user's own may name of Perl's modules.
+        compiles: The user's own code or a library compiles Java for a release that it names.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class KeepSet:
         self.optional: dict[str, str] = {}
         self.perl: set[str] = set()
         self.qualified: set[str] = set()
+        self.compiles = False
         self._whole = whole or not any(map(OPTIONAL.match, self.files.entries))
         self._exclude = [glob.lstrip("/") for glob in exclude]
 
@@ -81,6 +85,7 @@ class KeepSet:
 
     def hear(self, text: bytes) -> None:
         """Keep what is optional if a text of the user's own speaks of it; note what it names."""
+        self.compiles |= bool(COMPILES.search(text))
         self.qualified.update(each.decode() for each in QUALIFIED.findall(text))
         if not self._whole and ASKS_FOR_OPTIONAL.search(text):
             self._keep_optional()

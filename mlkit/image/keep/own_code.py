@@ -115,6 +115,7 @@ class OwnCode:
         """Keep what the classes of an archive name."""
         with self._kept.inventory.open(entry) as file:
             found = class_files.of_archive(file)
+        self._kept.compiles |= found.compiles
         said = names.Names()
         for text in found.own | found.paths:
             if "/" in text:

@@ -49,6 +49,7 @@ COMPUTED = re.compile(
     rb"|\beval\b[^;\n]{0,40}[\"{q(][^;\n]{0,40}\b(?:require|use)\b[ \t]+[$\"{]"
 )
 """Loads what a variable names."""
+DATA = "package data"
 INNOCENT = ("opened", "stat'ed", "missed in a trial", "name of a kept program", "package perl")
 """Reasons for Perl that say nothing about whose code it runs, beside one that does."""
 
@@ -85,7 +86,10 @@ class PerlLibrary:
         scripts = [path for path in sources if path is not None]
         if "opened" in self._kept.perl and not self._has_run_any(scripts):
             return False
-        return not any(self._computes(path) for path in scripts)
+        # A helper that nobody names, such as git's page for browsers, reads no settings here.
+        reasons = self._kept.reasons
+        started = [path for path in scripts if not reasons.get(path, "").startswith(DATA)]
+        return not any(map(self._computes, started))
 
     def _computes(self, path: str) -> bool:
         """Return whether a source loads what a variable names."""

@@ -315,6 +315,24 @@ def test_an_archive_is_read_however_large_it_is(tmp_path, monkeypatch):
     assert "usr/bin/gzip" in reasons
 
 
+@pytest.mark.parametrize(
+    ("text", "jars", "kept"),
+    [("x", (), False), ("--release", (), True), ("x", ("usr/share/java/ecj-4.jar",), True)],
+)
+def test_tables_of_the_compiler_of_java_stay_where_something_compiles(tmp_path, text, jars, kept):
+    home = "usr/lib/jvm/java-17/lib"
+    names = [f"{home}/{each}" for each in ("modules", "ct.sym", "src.zip", "jmods/a.jmod")]
+    members = [
+        Member("app/app.jar", jar(BOOT__INF__lib__a_jar=jar(A_class=class_file(text)))),
+        *(Member(each, "x") for each in ("usr/bin/java", *names, *jars)),
+    ]
+    owned = {"jre": [*names, *jars]}
+    reasons = planned(tmp_path, members, {"Cmd": ["java", "-jar", "/app/app.jar"]}, owned).reasons
+    assert reasons[names[0]] == "library of java"
+    assert (names[1] in reasons) is kept
+    assert not set(names[2:]) & reasons.keys()
+
+
 def test_a_class_file_needs_no_archive_around_it(tmp_path):
     members = [
         Member("app/classes/a/Main.class", class_file("java/lang/ProcessBuilder", "gzip -c")),

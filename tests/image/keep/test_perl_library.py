@@ -54,18 +54,21 @@ EXPLAINED = f"{CORE}/pod/perldiag.pod"
 """What `use diagnostics` reads."""
 
 
-def slimmed(tmp_path, app="#!/bin/sh\nreport\n", script=SCRIPT, extra=(), env=(), **request):
+def slimmed(
+    tmp_path, app="#!/bin/sh\nreport\n", script=SCRIPT, extra=(), env=(), helpers=(), **request
+):
     """Compute the reasons of an image whose own script starts a script of a package in Perl."""
     own = [Member("app/run", app, mode=0o755), *extra]
     files = {**LIBRARY, **UNUSED, **FOR_COMPILERS, EXPLAINED: "=pod\n"}
     owned = {
         "perl-base": ["usr/bin/perl", f"{LIB}/perl-base/Carp.pm"],
         "libperl": [path for path in files if "perl5/" not in path],
-        "tool": ["usr/bin/report", "usr/share/perl5/Tool.pm"],
+        "tool": ["usr/bin/report", "usr/share/perl5/Tool.pm", *(each.name for each in helpers)],
         "dash": ["usr/bin/sh"],
     }
     members = [
         *own,
+        *helpers,
         Member("bin", link="usr/bin"),
         Member("usr/bin/perl", elf(), mode=0o755),
         Member("usr/bin/sh", elf(), mode=0o755),
@@ -124,6 +127,12 @@ def test_else_the_library_stays_whole(tmp_path, change):
 def test_a_run_of_the_script_itself_shows_whose_perl_it_is(tmp_path):
     trace = Trace(frozenset({"/usr/bin/perl", "/usr/bin/report"}))
     assert f"{CORE}/CPAN.pm" not in slimmed(tmp_path, trace=trace)
+
+
+def test_a_helper_that_nobody_names_reads_no_settings(tmp_path):
+    page = "usr/share/tool/page.cgi"
+    extra = [Member(page, "#!/usr/bin/perl\nuse Low;\ndo $ARGV[0];\n", mode=0o755)]
+    assert f"{CORE}/CPAN.pm" not in slimmed(tmp_path, helpers=extra)
 
 
 def test_a_folder_of_that_name_runs_no_perl(tmp_path):
