@@ -37,7 +37,8 @@ OWN_RULES = re.compile(r"libc6$|glibc$|(?:lib)?python-?3")
 """Packages with rules of their own for what they load dynamically.
 
 Their binaries name locales, charsets and modules of which most are never used; the rules for
-these follow from the image's settings and from imports.
+these follow from the image's settings and from imports. So it is with `ldconfig`, which is of glibc
+too, and which each Python that calls `find_library` starts.
 """
 TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
 LOGS_IN = re.compile(r"(?:^|/)s?bin/(?:sshd|dropbear|tinysshd|login|crond?|atd|\w*ftpd)$")
@@ -142,7 +143,8 @@ class DynamicallyLoaded:
         elif LIBRARY.search(entry.path) and not self._ownership.is_runtime(entry.path):
             wanted |= names.C_SHELL  # such as a module of PAM, which shows the message of the day
         imports = elf.functions(file, wanted)
-        if OWN_RULES.match(self._kept.packages.owners.get(entry.path, "")):
+        owner = self._kept.packages.owners.get(entry.path, "")
+        if OWN_RULES.match(owner) or entry.path.endswith("sbin/ldconfig"):
             imports = frozenset()
         named = names.Names()
         for data in elf.pieces(file) if imports else ():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.python_imports import INTERPRETER, Finder, find_named_distributions
 from mlkit.image.keep.system import SYSTEM
-from mlkit.image.packages.python import TOOLS, Distributions
+from mlkit.image.packages.python import METADATA, TOOLS, Distributions
 
+TESTS = "/tests/"
+TEST = re.compile(r"test_\w+\.py|conftest\.py")
+"""A module of tests, as pytest finds them."""
 Keep = Callable[[str, str], None]
 
 
@@ -32,6 +36,8 @@ class PythonClosure:
         self._keep = keep
         self._edges: dict[str, set[str]] = {}
         self._whole_ones: set[str] = set()
+        self._tests_wanted: set[str] = set()
+        self._of_tests: dict[str, bool] = {}
         self._named_ones: set[str] = set()
         environments = [
             posixpath.dirname(path)
@@ -53,7 +59,7 @@ class PythonClosure:
             for path in self._inventory.files.below(folder):
                 self._keep(path, "directory of a .pth file")
         for each in self._installed.all:
-            if each.plugins and each.name not in TOOLS:
+            if self._installed.offers_plugins(each):
                 self._keep_distribution(each.place, each.tops)
 
     def standard_library(self) -> None:
@@ -77,7 +83,7 @@ class PythonClosure:
 
     def find_reached(self, roots: Iterable[str]) -> set[str]:
         """Return the sources that some import, at any depth; plug-ins are as good as imported."""
-        plugins = [each for each in self._installed.all if each.plugins and each.name not in TOOLS]
+        plugins = filter(self._installed.offers_plugins, self._installed.all)
         places = tuple(f"{each.place}/{top}/" for each in plugins for top in each.tops)
         todo = [*roots, *(path for path in self._edges if path.startswith(places))]
         seen = set(todo)
@@ -93,6 +99,9 @@ class PythonClosure:
         Args:
             modules: Their names, each with whether modules of the standard library count.
         """
+        for each in self._installed.all:
+            if not each.groups.isdisjoint(modules):  # own code may look for such entry points
+                self._keep_distribution(each.place, each.tops)
         for name, standard in sorted(modules.items()):
             if name in self._named_ones or (name.partition(".")[0] == "test"):
                 continue
@@ -113,10 +122,17 @@ class PythonClosure:
                     self._keep(path, "script of a kept package")
 
     def package_of(self, path: str) -> None:
-        """Keep the whole of a third-party package once a part of it is kept."""
+        """Keep the whole of a third-party package once a part of it is kept.
+
+        Its tests stay out, unless that part is of them. A run that looks for plug-ins reads the
+        metadata of all packages: that is no part of one.
+        """
+        if TESTS in path and self.finder.is_third(path):
+            self._keep_tests(path)
         for place in self.finder.third:
-            if path.startswith(place + "/"):
-                self._whole(place, path[len(place) + 1 :].split("/")[0])
+            top = path.removeprefix(f"{place}/").split("/")[0]
+            if path.startswith(f"{place}/") and not METADATA.match(top):
+                self._whole(place, top)
 
     def _whole(self, place: str, top: str) -> None:
         entry = self._inventory.files.resolve(f"{place}/{top}")
@@ -133,9 +149,30 @@ class PythonClosure:
             self._whole_ones.add(root)
             self._keep(root, f"package data of {top}")
             for each in self._inventory.files.below(root):
-                if "/__pycache__/" not in each:
+                if "/__pycache__/" not in each and not self._is_test(each):
                     self._keep(each, f"package data of {top}")
             self._with_owners(place, top)
+
+    def _keep_tests(self, path: str) -> None:
+        folder = path[: path.index(TESTS) + len(TESTS) - 1]
+        if folder in self._tests_wanted:
+            return
+        self._tests_wanted.add(folder)
+        for each in self._inventory.files.below(folder):
+            if "/__pycache__/" not in each:
+                self._keep(each, "tests that are imported")
+
+    def _is_test(self, path: str) -> bool:
+        """Return whether a path is of a package's tests: a folder `tests` with modules `test_*`."""
+        if TESTS not in path:
+            return False
+        folder = path[: path.index(TESTS) + len(TESTS) - 1]
+        if folder in self._tests_wanted:
+            return False
+        if folder not in self._of_tests:
+            names = map(posixpath.basename, self._inventory.files.below(folder))
+            self._of_tests[folder] = any(map(TEST.fullmatch, names))
+        return self._of_tests[folder]
 
     def _with_owners(self, place: str, top: str) -> None:
         for each in self._installed.owning(place, top):

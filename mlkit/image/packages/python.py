@@ -14,6 +14,24 @@ REQUIRES = re.compile(r"^Requires-Dist: *([A-Za-z0-9._-]+)(.*)$", re.MULTILINE)
 TOOLS = {"pip", "setuptools", "wheel", "pkg-resources"}
 """What installs packages looks for plug-ins of its own."""
 
+READERS = {
+    "pytest11": "pytest",
+    "pyinstaller": "pyinstaller",
+    "pkg_config": "pkgconf",
+    "array_api": "array-api-tests",
+    "babel.": "babel",
+    "sphinx.": "sphinx",
+    "flake8.": "flake8",
+    "hypothesis": "hypothesis",
+    "distutils.": "distutils",
+    "setuptools.": "distutils",
+    "egg_info.": "distutils",
+}
+"""Groups of entry points, as their names begin, and the tool that reads them.
+
+What builds packages does so elsewhere: no distribution is called `distutils`.
+"""
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -24,14 +42,14 @@ class Distribution:
         place: The directory that it is installed in.
         tops: The names in that directory that belong to it, its metadata among them.
         requires: The normalised names of what it needs.
-        plugins: It offers entry points, which others find by its metadata alone.
+        groups: The groups of its entry points but scripts, which others find by metadata alone.
     """
 
     name: str
     place: str
     tops: frozenset[str]
     requires: frozenset[str]
-    plugins: bool
+    groups: frozenset[str]
 
 
 class Distributions:
@@ -56,6 +74,19 @@ class Distributions:
         wanted = {normal(each) for each in names}
         return [self._by_name[name] for name in sorted(wanted & self._by_name.keys())]
 
+    def offers_plugins(self, distribution: Distribution) -> bool:
+        """Return whether a distribution is a plug-in of another that may be there.
+
+        Entry points for a tool are read by none but that tool, which an image of an app rarely has.
+        """
+        if distribution.name in TOOLS:
+            return False
+        return any(self._is_read(group) for group in distribution.groups)
+
+    def _is_read(self, group: str) -> bool:
+        tools = [tool for start, tool in READERS.items() if group.startswith(start)]
+        return not tools or any(tool in self._by_name for tool in tools)
+
     def list_required(self, distribution: Distribution) -> list[Distribution]:
         """List what a distribution needs and the image has."""
         return [self._by_name[name] for name in sorted(distribution.requires & set(self._by_name))]
@@ -71,7 +102,7 @@ class Distributions:
                     place,
                     frozenset({info} | (self._tops(root, match.group(1)) & names)),
                     frozenset(_requires(metadata or self._text(root))),
-                    _offers_plugins(self._text(f"{root}/entry_points.txt")),
+                    frozenset(_groups(self._text(f"{root}/entry_points.txt"))),
                 )
 
     def _tops(self, root: str, name: str) -> set[str]:
@@ -99,6 +130,6 @@ def _requires(metadata: str) -> Iterator[str]:
             yield normal(name)
 
 
-def _offers_plugins(text: str) -> bool:
-    groups = {line.strip() for line in text.splitlines() if line.startswith("[")}
-    return bool(groups - {"[console_scripts]", "[gui_scripts]"})
+def _groups(text: str) -> set[str]:
+    found = {line.strip(" \t\r[]") for line in text.splitlines() if line.startswith("[")}
+    return found - {"console_scripts", "gui_scripts"}

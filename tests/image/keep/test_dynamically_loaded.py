@@ -161,6 +161,69 @@ def test_a_python_package_brings_its_metadata_and_what_it_requires(tmp_path):
     assert normal("Deep_One") == "deep-one"
 
 
+SITE = "venv/lib/python3.11/site-packages"
+
+
+def with_packages(tmp_path, files, source="import used\n", **request):
+    """Compute the reasons of an app whose site-packages hold some files."""
+    members = [
+        Member("venv/bin/python3.11", elf()),
+        Member("venv/bin/python", link="python3.11"),
+        Member("venv/pyvenv.cfg", ""),
+        Member("srv/app.py", source),
+        *(Member(f"{SITE}/{path}", text) for path, text in files.items()),
+    ]
+    config = {"Cmd": ["/venv/bin/python", "/srv/app.py"]}
+    found = kept(tmp_path, members, config, **request)
+    return {path for path in files if f"{SITE}/{path}" in found}
+
+
+def test_tests_of_an_installed_package_go_unless_something_imports_them(tmp_path):
+    files = {
+        "used/__init__.py": "from .core.tests.helper import x",
+        "used/core/__init__.py": "",
+        "used/core/tests/__init__.py": "",
+        "used/core/tests/helper.py": "",
+        "used/core/tests/test_a.py": "",
+        "used/core/tests/data/a.csv": "x",
+        "used/late/tests/test_b.py": "import other",
+        "used/late/tests/data/b.csv": "x",
+        "used/rules/tests/even.py": "",
+        "other/__init__.py": "",
+    }
+    found = with_packages(tmp_path, files)
+    gone = {"used/late/tests/test_b.py", "used/late/tests/data/b.csv", "other/__init__.py"}
+    assert found == files.keys() - gone, "a folder `tests` without any is none"
+    named = with_packages(tmp_path, files, "import used.late.tests.test_b\n")
+    assert named >= gone - {"other/__init__.py"}
+
+
+def test_entry_points_for_a_tool_that_is_not_there_are_no_plug_ins(tmp_path):
+    files = {
+        "used/__init__.py": "",
+        "array/__init__.py": "",
+        "array-1.dist-info/entry_points.txt": "[pytest11]\na = array\n[pyinstaller40]\nb = array\n",
+        "array-1.dist-info/METADATA": "Name: array\n",
+    }
+    trace = Trace(frozenset({f"/{SITE}/array-1.dist-info/entry_points.txt"}))
+    found = with_packages(tmp_path, files, trace=trace)
+    assert "array/__init__.py" not in found
+    assert "array-1.dist-info/entry_points.txt" in found, "a run has read it"
+    files |= {"pytest/__init__.py": "", "pytest-8.dist-info/METADATA": "Name: pytest\n"}
+    assert "array/__init__.py" in with_packages(tmp_path, files)
+
+
+def test_own_code_may_look_for_entry_points_of_a_tool(tmp_path):
+    files = {
+        "used/__init__.py": "",
+        "array/__init__.py": "",
+        "array-1.dist-info/entry_points.txt": "[array_api]\na = array\n",
+    }
+    source = "from importlib.metadata import entry_points\nentry_points(group='array_api')\n"
+    assert "array/__init__.py" in with_packages(tmp_path, files, source)
+    assert "array/__init__.py" not in with_packages(tmp_path, files)
+
+
 @pytest.mark.parametrize("prefix", ["usr/local", "opt/py"])
 def test_a_standard_library_is_found_beside_its_interpreter(tmp_path, prefix):
     members = [
