@@ -6,11 +6,13 @@ its span as parent before the span has ended (W3C Trace Context, `TRACEPARENT`).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 VARIABLE = "TRACEPARENT"
 
 
+@functools.lru_cache(maxsize=1024)  # All attempts of an instance ask for it.
 def trace_id(instance: str) -> int:
     """Return the id of an instance's trace, of 128 bits."""
     return _digest(16, "trace", instance)
