@@ -69,7 +69,7 @@ class Ownership:
             return True
         head = self._inventory.read(entry, 1024)
         if head.startswith((b"\x7fELF", b"#!")):
-            return True
+            return self.console_module(path) is None
         return b"\0" not in head and language_of(path, b"") in CODE
 
     def stays(self, path: str) -> bool:

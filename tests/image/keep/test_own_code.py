@@ -467,3 +467,16 @@ def test_parts_of_a_path_that_code_joins(tmp_path):
     reasons = planned(tmp_path, members, {"Cmd": ["python3", "/srv/a.py"]}).reasons
     assert "usr/share/dict/words" in reasons
     assert "usr/share/other/words" not in reasons
+
+
+def test_a_script_that_pip_has_written_is_no_code_of_the_users_own(tmp_path):
+    script = "#!/usr/bin/python3\nimport re\nimport sys\nfrom a.cli import main\n"
+    script += "if __name__ == '__main__':\n    sys.exit(main())\n"
+    members = [
+        *PYTHON,
+        Member("usr/local/bin/tool", script, mode=0o755),
+        Member("srv/a.py", "import subprocess\nsubprocess.run(['/usr/local/bin/tool'])\n"),
+    ]
+    found = planned(tmp_path, members, {"Cmd": ["python3", "/srv/a.py"]})
+    assert "usr/local/bin/tool" in found.reasons
+    assert found.own_code == ["srv/a.py"]
