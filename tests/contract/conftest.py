@@ -1,4 +1,4 @@
-"""The posterior stores that pass the suite, and those that are only here to pass it.
+"""The journals and posterior stores that pass the suites, and those that are only here to do so.
 
 A new store adds itself to `STORES`; the suite asks nothing but the interface.
 """
@@ -6,15 +6,18 @@ A new store adds itself to `STORES`; the suite asks nothing but the interface.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from contract.journals import Hosts
 
 from mlkit.bandit._posterior_table import Fetched, PosteriorTable
 from mlkit.bandit.stores.store import PosteriorStore, settle
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.protocol import Journal
 
 PRIOR = 1.0, 3.0
 SHRINKAGE = 8.0
@@ -164,3 +167,17 @@ class Asked:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Asked:
     """Return each store in turn, empty."""
     return Asked(STORES[request.param](tmp_path))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def hosts(request, tmp_path) -> Iterator[Hosts]:
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    found = Hosts(lambda: open_journal(tmp_path / "state", create=True, url=url))
+    yield found
+    for each in found.opened:
+        each.close()
+
+
+@pytest.fixture
+def journal(hosts) -> Journal:
+    return hosts.host()
