@@ -1,4 +1,4 @@
-"""Each back end of the journal: a state folder's file, or a schema of a PostgreSQL server."""
+"""Back ends of the journal: a state folder's file, or a schema of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import postgresql_server
 import pytest
+from bpmn.runtime.asking import ASKS
 
 from mlkit.bpmn import journal
 from mlkit.bpmn.journal.protocol import Journal
@@ -61,3 +62,18 @@ def back_end(request, monkeypatch) -> BackEnd:
     found = BackEnd(request.param, monkeypatch)
     monkeypatch.setattr(session, "open_journal", found.open)
     return found
+
+
+@pytest.fixture
+def path(tmp_path, diagram) -> Path:
+    """Return a process that asks somebody."""
+    found = tmp_path / "p.bpmn"
+    found.write_text(diagram(ASKS, "s>u u>e"))
+    return found
+
+
+@pytest.fixture
+def state(tmp_path, back_end) -> Path:
+    """Return the place of a state folder, whose journal is the back end's."""
+    back_end.url(tmp_path / "state")
+    return tmp_path / "state"

@@ -1,55 +1,20 @@
-"""Files as vendors write them: each is read as what it is, and said to be that."""
+"""Tables as vendors lay them out: each is read as what it is, and said to be that."""
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import io
-import re
-import struct
 import zipfile
-from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pairs.prices.price_files import DAYS, A, B, rows, seconds
 
 from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.pairs.prices import read
 from mlkit.pairs.prices.reading import Reading
 from mlkit.pairs.prices.vendors import KLINES
-from mlkit.unpacking import UnpackLimits
-
-DAYS = [date(2024, 1, 1) + timedelta(days=n) for n in range(40)]
-A = [50.25 + n % 7 for n in range(40)]
-B = [1200.5 + 3 * (n % 5) for n in range(40)]
-
-
-@pytest.fixture
-def write(tmp_path):
-    def to(content: str | bytes | list[str], name: str = "AAA.csv") -> Path:
-        if isinstance(content, list):
-            content = "\n".join(content) + "\n"
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return to
-
-
-def rows(form: str, **more) -> list[str]:
-    return [
-        form.format(day=day, a=a, b=b, n=n, **more)
-        for n, (day, a, b) in enumerate(zip(DAYS, A, B, strict=True))
-    ]
-
-
-def seconds(day: date) -> int:
-    return int((day - date(1970, 1, 1)).days) * 86_400
-
 
 BARS = {
     "yfinance": ("Date,Open,High,Low,Close,Adj Close,Volume", "{day},1,99,1,3,{a},900"),
@@ -306,20 +271,6 @@ def test_binance_klines_in_a_zip(write, unit):
         assert "Binance klines" in prices.notes[0]
 
 
-def test_archives_of_trades_are_refused(write):
-    header = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
-    with pytest.raises(BadData, match="trades, quotes or rates"):
-        read(write([header, "1,2,3,4,5,1704067200000,true"]))
-    for header in (
-        "timestamp,percentage,depth,notional",
-        "date,symbol,strike,close,volume_contracts",
-    ):
-        with pytest.raises(BadData, match="trades, quotes or rates"):
-            read(write([header, "2024-01-01,-5,1,2,3"]), align="inner")
-    with pytest.raises(BadData, match="there is no header, and 7 columns"):
-        read(write(["1704067200000,2,3,4,5,6,true"] * 3))
-
-
 def test_a_folder_of_one_file_a_ticker_and_several_files(write):
     one = write(["Date,Open,Close", *rows("{day},1,{a}")], "f/KO.csv")
     two = write(["Date,Open,Close", *rows("{day},1,{b}")], "f/PEP.csv")
@@ -352,93 +303,6 @@ def test_encodings(write, encoding):
     assert read(write(text.encode(encoding))).tickers == ("Zürich", "B")
 
 
-@pytest.mark.parametrize(
-    ("form", "reading"),
-    [
-        ("{day:%d/%m/%Y}", {}),
-        ("{day:%m/%d/%Y}", {}),
-        ("{day:%d.%m.%Y}", {}),
-        ("{day:%d.%m.%y}", {}),
-        ("{day:%Y/%m/%d}", {}),
-        ("{day:%Y%m%d}", {}),
-        ('"{day:%b %d, %Y}"', {}),
-        ("{day:%d-%b-%y}", {}),
-        ("{day:%a %d %B %Y}", {}),
-        ("{day:%m/%d/%Y} 4:00:00 PM", {}),
-        ("{day:%Y%m%d} 16:00:00 US/Eastern", {}),
-        ("{day:%Y|%m|%d}", {"date_format": "%Y|%m|%d"}),
-    ],
-)
-def test_dates(write, form, reading):
-    prices = read(write(["date,A,B", *rows(form + ",{a},{b}")]), reading=Reading(**reading))
-    assert [each[:10] for each in prices.zoned] == [str(day) for day in DAYS]
-
-
-def test_times_since_1970_and_days_of_a_spreadsheet(write):
-    for unit, scale in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
-        lines = [f"{seconds(day) * scale},{a},1{a}" for day, a in zip(DAYS, A, strict=True)]
-        path = write(["time,A,B", *lines])
-        for given in (None, unit):
-            assert read(path, reading=Reading(date_format=given)).zoned[0] == "2024-01-01"
-    hours = [f"{seconds(DAYS[0]) + 3600 * n},{a},1{a}" for n, a in enumerate(A)]
-    assert read(write(["time,A,B", *hours])).zoned[1] == "2024-01-01T01:00:00+00:00"
-    lines = [f"{45292 + n},{a},1{a}" for n, a in enumerate(A)]
-    path = write(["date,A,B", *lines])
-    with pytest.raises(BadData, match="'45292' may be a day number of a spreadsheet") as caught:
-        read(path)
-    assert "--date-format excel" in str(caught.value.hint)
-    assert read(path, reading=Reading(date_format="excel")).zoned[0] == "2024-01-01"
-
-
-def test_dates_that_can_be_read_in_two_ways(write):
-    days = [f"{1 + n % 12:02d}/{1 + n // 12:02d}/2024" for n in range(24)]
-    path = write(["date,A", *(f"{day},{a}" for day, a in zip(days, A, strict=False))])
-    with pytest.raises(
-        BadData, match="'01/01/2024' is ambiguous: day/month or month/day"
-    ) as caught:
-        read(path)
-    assert "--date-format dmy" in str(caught.value.hint)
-    assert read(path, reading=Reading(date_format="dmy")).zoned[1] == "2024-01-02"
-    mixed = write(["date,A", "13/01/2024,1", "01/14/2024,2"])
-    with pytest.raises(BadData, match="day and month change places"):
-        read(mixed)
-
-
-@pytest.mark.parametrize(
-    ("cells", "first"),
-    [
-        ("{day};1.234,5;{n}1,25", (1234.5, 1.25)),
-        ("{day};1 234,5;{n}1,25", (1234.5, 1.25)),
-        ("{day};1'234.5;{n}1.25", (1234.5, 1.25)),
-        ('{day},"1,234.5",{n}1.25', (1234.5, 1.25)),
-        ('{day},"1,234,567",{n}1.25', (1234567, 1.25)),
-        ("{day}\t1234,5\t{n}1,25", (1234.5, 1.25)),
-        ("{day};$1234.5;{n}1.25", (1234.5, 1.25)),
-    ],
-)
-def test_decimal_marks_and_thousands(write, cells, first):
-    mark = next(each for each in "\t;," if each in cells)
-    path = write([mark.join(["date", "A", "B"]), *rows(cells)])
-    assert read(path, tickers=["B"]).close[0, 0] == first[1]
-    with pytest.raises(BadData, match=re.escape(f"A: every price is {first[0]:g}")):
-        read(path, tickers=["A"])
-
-
-def test_an_ambiguous_mark_is_an_error_that_an_option_ends(write):
-    path = write(["date;A", *(f"{day};{50 + n},125" for n, day in enumerate(DAYS))])
-    with pytest.raises(BadData, match="'50,125' is ambiguous") as caught:
-        read(path)
-    assert "--decimal" in str(caught.value.hint)
-    assert read(path, reading=Reading(decimal=",")).close[0, 0] == 50.125
-    assert read(path, reading=Reading(decimal=".")).close[0, 0] == 50125
-    both = write(["date;A;B", *rows("{day};1.5;{n},25")])
-    with pytest.raises(BadData, match="have different decimal marks"):
-        read(both)
-    text = write(["date;A;B", *rows("{day};1,5;#N/A Requesting Data...")])
-    with pytest.raises(BadData, match=r"row 2, column 'B': '#N/A Requesting.*' is not a number"):
-        read(text)
-
-
 def test_names_that_are_fields_and_tickers(write):
     path = write(["date,LOW,OPEN", *rows("{day},{a},{b}")])
     with pytest.raises(
@@ -454,83 +318,6 @@ def test_names_that_are_fields_and_tickers(write):
     assert read(path, reading=Reading(format="wide")).tickers == ("HD", "LAST")
     assert read(path, reading=Reading(format="bars")).close[:, 0].tolist() == B
     assert read(write(["date,close,note", *rows("{day},{a},x")])).close[:, 0].tolist() == A
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("<!DOCTYPE html><p>", "a web page or XML"),
-        ('{"Note": "limit"}', "JSON, not a table"),
-        ("Price,Close,Close\nTicker,A,A\nDate,,\n2024-01-01,1,2\n", "appears twice"),
-        ("date,close,close_time,last,settle\n2024-01-01,1,2,3,4\n", None),
-        ("date,last,settle\n2024-01-01,1,2\n", "both look like the field 'close'"),
-    ],
-)
-def test_what_is_refused(write, content, says):
-    path = write(content)
-    if says is None:
-        with pytest.raises(BadData, match="1 prices, at least 20"):
-            read(path)
-        return
-    with pytest.raises(BadData, match=says):
-        read(path)
-
-
-def test_one_ticker_on_standard_input_needs_a_name(write, monkeypatch):
-    content = "\n".join(["Date,Open,Close", *rows("{day},1,{a}")]).encode()
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    with pytest.raises(BadData, match="nothing names it") as caught:
-        read("-")
-    assert "--ticker" in str(caught.value.hint)
-
-
-def test_a_currency_is_kept_and_two_are_refused(write):
-    lines = ["date,ticker,close,currency"]
-    for day, a in zip(DAYS, A, strict=True):
-        lines += [f"{day},X,{a},USD", f"{day},Y,{a},USD", f"{day},Z,{a},EUR"]
-    path = write(lines)
-    with pytest.raises(BadData, match="X is priced in USD and Z in EUR"):
-        read(path)
-    assert read(path, tickers=["X", "Y"]).currency == "USD"
-    path.write_text(path.read_text().replace("EUR", "usd"))
-    assert read(path).currency == "USD"
-    path.write_text(path.read_text().replace("usd", "USd"))  # of a hundredth, as GBp
-    with pytest.raises(BadData, match="X is priced in USD and Z in USd"):
-        read(path)
-
-
-def test_midnights_of_two_exchanges_are_dates(write):
-    lines = ["date,ticker,close"]
-    for day, a in zip(DAYS, A, strict=True):
-        lines += [f"{day} 00:00:00-05:00,NYSE,{a}", f"{day} 00:00:00+01:00,XETRA,{a}"]
-    prices = read(write(lines))
-    assert prices.timezone is None
-    assert len(prices) == 40
-    assert "midnights at several offsets taken as dates" in prices.notes[0]
-    one = write(["date,close", *rows("{day}T00:00:00-05:00,{a}")], "A.csv")
-    two = write(["date,close", *rows("{day}T00:00:00+09:00,{b}")], "B.csv")
-    assert len(read([one, two])) == 40
-
-
-def test_sessions_at_other_times_are_joined_by_date_when_asked(write):
-    one = write(["date,close", *rows("{day}T16:00:00-05:00,{a}")], "A.csv")
-    two = write(["date,close", *rows("{day}T15:30:00+09:00,{b}")], "B.csv")
-    with pytest.raises(BadData, match="there is no price") as caught:
-        read([one, two])
-    assert "--daily" in str(caught.value.hint)
-    prices = read([one, two], reading=Reading(daily=True))
-    assert prices.zoned.tolist() == [str(day) for day in DAYS]
-
-
-def test_negative_prices_when_they_may_be(write):
-    lines = [f"{day},{a - 53.25},{b}" for day, a, b in zip(DAYS, A, B, strict=True)]
-    path = write(["date,A,B", *lines])
-    with pytest.raises(BadData, match="close -3 is not positive"):
-        read(path)
-    assert read(path, signed=True).close[0, 0] == -3.0
-    bad = write(["date,A", *(f"{day},{'inf' if n == 3 else n}" for n, day in enumerate(DAYS))])
-    with pytest.raises(BadData, match="close inf is not finite"):
-        read(bad, signed=True)
 
 
 def test_a_workbook(write):
@@ -552,49 +339,3 @@ def test_a_workbook(write):
     out = io.BytesIO()
     book.save(out)
     assert read(write(out.getvalue(), "book.xlsx")).tickers == ("KO", "PEP")
-
-
-def test_bombs_are_refused(write):
-    line = b"2020-01-01,1,1\n" * 70_000
-    packed = gzip.compress(b"date,A,B\n" + line * 80)
-    with pytest.raises(BadData, match="more than 200 times its size") as caught:
-        read(write(packed, "bomb.gz"))
-    assert "--max-ratio" in str(caught.value.hint)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.csv", line * 80)
-    with pytest.raises(BadData, match="more than 200 times its size"):
-        read(write(out.getvalue(), "bomb.zip"))
-    count = 6_000_000
-    table = pa.table({"date": pa.array(np.zeros(count, np.int64)).cast(pa.timestamp("ns")),
-                      "A": np.ones(count), "B": np.ones(count)})  # fmt: skip
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    with pytest.raises(BadData, match="more than 200 times its size"):
-        read(write(out.getvalue(), "bomb.parquet"))
-    small = UnpackLimits(size=1 << 10)
-    with pytest.raises(BadData, match="unpacks to more than"):
-        read(write(gzip.compress(line), "x.gz"), reading=Reading(limits=small))
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_damaged_parquet_and_zip_files_are_bad_data(write, seed):
-    rng = np.random.default_rng(seed)
-    out = io.BytesIO()
-    if seed % 3:
-        pq.write_table(pa.table({"date": DAYS, "A": A, "B": B}), out)
-    else:
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("a.csv", "\n".join(["date,A,B", *rows("{day},{a},{b}")]))
-    content = bytearray(out.getvalue())
-    for _ in range(3):
-        content[rng.integers(4, len(content))] ^= struct.pack("B", rng.integers(1, 256))[0]
-    with contextlib.suppress(BadData):
-        read(write(bytes(content), "x.parquet"))
-
-
-def test_midnights_keep_their_clock(write):
-    moments = [datetime(2024, 1, 1, 9) + timedelta(hours=n) for n in range(40)]
-    lines = [f"{each:%d.%m.%Y %H:%M};{a}" for each, a in zip(moments, A, strict=True)]
-    prices = read(write(["date;A", *lines]))
-    assert prices.zoned[15] == "2024-01-02T00:00:00"
