@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Arrivals, Damaged, Entry, Recorded, Row, TakenOver
@@ -48,6 +48,18 @@ class _Write:
     function: Callable[[Journal], Any]
     is_settled_later: bool = False
     future: Future[Any] = field(default_factory=Future)
+
+
+class Verdict(NamedTuple):
+    """What was decided about an event.
+
+    Attributes:
+        refusal: Why it was refused; empty where it was not.
+        status: What its instance has come to; empty where another host has decided.
+    """
+
+    refusal: str
+    status: str = ""
 
 
 class Host:
@@ -81,7 +93,7 @@ class Host:
         self._drain_timeout = drain_timeout
         self._watch = watch
         self._writes: deque[_Write] = deque()
-        self._verdicts: dict[int, Future[str]] = {}
+        self._verdicts: dict[int, Future[Verdict]] = {}
         self._lock = threading.Lock()
         self._pools: Pools | None = None
         self._failure: BaseException | None = None
@@ -159,11 +171,13 @@ class Host:
             if not self._thread.is_alive():
                 write.future.set_exception(_stopped())
                 return write.future
+            is_first = not self._writes
             self._writes.append(write)
-        self._wake_thread()
+        if is_first:  # Whoever came before has woken the thread, which takes them all.
+            self._wake_thread()
         return write.future
 
-    def verdict(self, row: int) -> Future[str]:
+    def verdict(self, row: int) -> Future[Verdict]:
         """Return what will be decided about an event in an inbox, if this host decides it."""
         with self._lock:
             return self._verdicts.setdefault(row, Future())
@@ -378,11 +392,11 @@ class Host:
         except Exception:  # Who watches must not stop what is watched.
             logger.exception("a change of instance %s could not be shown", running.id)
 
-    def _on_verdict(self, row: int, refusal: str) -> None:
+    def _on_verdict(self, running: Running, row: int, refusal: str) -> None:
         with self._lock:
             future = self._verdicts.pop(row, None)
         if future is not None and future.set_running_or_notify_cancel():
-            future.set_result(refusal)
+            future.set_result(Verdict(refusal, running.state.effective_status))
 
     def _report_problems(self) -> None:
         problems, self._runner.problems = self._runner.problems, []

@@ -71,7 +71,7 @@ class HostedSession(Session):
                 if refusal is not None or time.monotonic() > deadline:
                     return refusal
                 try:
-                    return future.result(_LOOK_AGAIN)
+                    return future.result(_LOOK_AGAIN).refusal
                 except concurrent.futures.TimeoutError:
                     continue
         finally:

@@ -71,8 +71,8 @@ class Runner:
 
     Attributes:
         on_entry: Called after a commit with each event of an instance.
-        on_verdict: Called after a commit with the number of each inbox row that was decided, and
-            why it was refused.
+        on_verdict: Called after a commit with an instance, the number of each row of its inbox that
+            was decided, and why it was refused.
         on_offer: Called after a commit with the topics of the tasks that it has offered to external
             workers.
         rests: Returns whether an instance rests after a commit, which then leaves it to anybody;
@@ -106,7 +106,7 @@ class Runner:
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_entry: Callable[[Running, Entry], None] | None = None
-        self.on_verdict: Callable[[int, str], None] | None = None
+        self.on_verdict: Callable[[Running, int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
         self.rests: Callable[[Running], bool] = lambda running: False
         self.migrator: Migrator | None = None
@@ -332,7 +332,7 @@ class Runner:
                 self.on_entry(running, entry)
         if self.on_verdict is not None:
             for row, refusal in changes.verdicts.items():
-                self.on_verdict(row, refusal)
+                self.on_verdict(running, row, refusal)
 
     def _write(
         self,

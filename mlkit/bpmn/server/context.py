@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.runtime.deployment import Starter
@@ -31,6 +34,31 @@ def client(request: Request) -> str:
     return str(found[0]) if found else "unknown"
 
 
+class Handover:
+    """Calls that other threads leave for the event loop, many for one wake-up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], object]] = []
+
+    def call(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any
+    ) -> None:
+        """Let the loop call a function, unless it is closed: nobody waits any more then."""
+        with self._lock:
+            is_first = not self._calls
+            self._calls.append(partial(function, *arguments))
+        if is_first:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        with self._lock:
+            calls, self._calls = self._calls, []
+        for each in calls:
+            each()
+
+
 @dataclass
 class Context:
     """What the routes of a server share.
@@ -48,6 +76,7 @@ class Context:
         login: How people log in; None: they do not.
         tags: The tags of deployed definitions.
         counters: Where requests and instances are counted; known once the routes are.
+        handover: What the engine's thread has for the event loop.
     """
 
     settings: Settings
@@ -62,6 +91,7 @@ class Context:
     login: Login | None = None
     tags: Tags = field(default_factory=Tags)
     counters: SharedCounters | None = None
+    handover: Handover = field(default_factory=Handover)
 
     def reach(self, service: Service, request: Request, role: str) -> Reach:
         """Return what the caller of a request reaches in a role."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -13,7 +12,8 @@ from urllib.parse import unquote
 import msgspec
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.runtime.external import NotYours, UnknownTask
+from mlkit.bpmn.runtime.external import NotYours, TaskSuspended, UnknownTask
+from mlkit.bpmn.runtime.host import Verdict
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest.errors import RestError, refused
@@ -24,6 +24,8 @@ VERDICT_LIMIT = 30.0
 """Seconds to wait for whoever runs an instance."""
 _LOOK_AGAIN = 0.25
 NOTHING = Response(b"", 204, ())
+TAKEN = Verdict("")
+_REFUSALS = (RestError, UnknownTask, NotYours, TaskSuspended)
 Handler = Callable[[Request], Awaitable[Response | Stream]]
 
 
@@ -92,20 +94,24 @@ def path(request: Request, name: str) -> str:
     return unquote(str(request.scope["path_params"][name]))
 
 
-async def settle(context: Context, work: Callable[[Journal], list[int]]) -> None:
+async def settle(context: Context, work: Callable[[Journal], list[int]]) -> str:
     """Write events into inboxes, and wait until they are decided and durable.
 
     Args:
         context: The server's.
-        work: Writes the events; returns their numbers.
+        work: Writes the events; returns their numbers. What it refuses it refuses before it writes.
+
+    Returns:
+        What the instance of the event that was decided last has come to; empty where another host
+        has decided.
 
     Raises:
         RestError: One was refused, or is not decided within the limit.
     """
-    settling = _Settling(context, work)
-    refusal = await settling.verdict()
+    refusal, status = await _Settling(context, work).verdict()
     if refusal:
         raise RestError(500, "ProcessEngineException", refusal, 0)
+    return status
 
 
 class _Settling:
@@ -122,13 +128,14 @@ class _Settling:
         self._context = context
         self._work = work
         self._loop = asyncio.get_running_loop()
-        self._decided: asyncio.Future[str] = self._loop.create_future()
+        self._decided: asyncio.Future[Verdict] = self._loop.create_future()
         self._rows: list[int] = []
-        self._verdicts: list[Future[str]] = []
+        self._verdicts: list[Future[Verdict]] = []
+        self._refused: Exception | None = None
         self._left = 0
 
-    async def verdict(self) -> str:
-        """Return why an event was refused, once all are durable; empty where all were taken."""
+    async def verdict(self) -> Verdict:
+        """Return the verdict of an event that was refused, or of the last, once all are durable."""
         writing = self._context.host.write(self._write, is_settled_later=True)
         writing.add_done_callback(self._written)
         looking: asyncio.Task[None] | None = None
@@ -150,38 +157,42 @@ class _Settling:
     # -- in the host's thread --------------------------------------------------------------
 
     def _write(self, journal: Journal) -> None:
-        self._rows = self._work(journal)
+        self._refused = None
+        try:
+            self._rows = self._work(journal)
+        except _REFUSALS as error:
+            # It has written nothing, so that what others write in the transaction stays.
+            self._rows, self._refused = [], error
         # The host decides in this thread, later: no verdict can be missed.
         self._verdicts = [self._context.host.verdict(row) for row in self._rows]
         self._left = len(self._verdicts)
 
     def _written(self, writing: Future[Any]) -> None:
-        error = None if writing.cancelled() else writing.exception()
+        error = self._refused if writing.cancelled() else writing.exception() or self._refused
         if writing.cancelled() or error is not None or not self._verdicts:
-            self._tell(error, "")
+            self._tell(error, TAKEN)
         for each in () if error is not None else self._verdicts:
             each.add_done_callback(self._note)
 
-    def _note(self, decided: Future[str]) -> None:
+    def _note(self, decided: Future[Verdict]) -> None:
         error = None if decided.cancelled() else decided.exception()
         self._left -= 1
-        refusal = "" if decided.cancelled() or error is not None else decided.result()
-        if error is not None or refusal or self._left == 0:
-            self._tell(error, refusal)
+        found = TAKEN if decided.cancelled() or error is not None else decided.result()
+        if error is not None or found.refusal or self._left == 0:
+            self._tell(error, found)
 
-    def _tell(self, error: BaseException | None, refusal: str) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._finish, error, refusal)
+    def _tell(self, error: BaseException | None, found: Verdict) -> None:
+        self._context.handover.call(self._loop, self._finish, error, found)
 
     # -- in the loop -----------------------------------------------------------------------
 
-    def _finish(self, error: BaseException | None, refusal: str) -> None:
+    def _finish(self, error: BaseException | None, found: Verdict) -> None:
         if self._decided.done():
             return
         if error is not None:
             self._decided.set_exception(error)
         else:
-            self._decided.set_result(refusal)
+            self._decided.set_result(found)
 
     async def _look(self) -> None:
         """Look from time to time whether another host has decided what is left."""
@@ -191,14 +202,14 @@ class _Settling:
             try:
                 found = await self._context.call(lambda it: [_of_journal(it, e) for e in rows])  # noqa: B023
             except MlkitError as error:
-                self._finish(error, "")
+                self._finish(error, TAKEN)
                 return
             if rows and (None not in found or any(found)):
-                self._finish(None, next(filter(None, found), ""))
+                self._finish(None, Verdict(next(filter(None, found), "")))
                 return
             await asyncio.sleep(_LOOK_AGAIN)
         limit = RestError(500, "ProcessEngineException", "the engine has not answered in time", 0)
-        self._finish(limit, "")
+        self._finish(limit, TAKEN)
 
 
 def _of_journal(service: Service, row: int) -> str | None:

@@ -10,6 +10,7 @@ from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.model import Process
 from mlkit.bpmn.definition.timers import duration
 from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Deployed
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.engine_rest import queries
@@ -33,14 +34,14 @@ class Facts(NamedTuple):
     in_task_list: bool
 
 
-def identifier(service: Service, process: str, sha256: str) -> str:
+def identifier(journal: Journal, process: str, sha256: str) -> str:
     """Return the id of a process definition."""
-    return f"{process}:{version(service, process, sha256)}:{sha256}"
+    return f"{process}:{version(journal, process, sha256)}:{sha256}"
 
 
-def version(service: Service, process: str, sha256: str) -> int:
+def version(journal: Journal, process: str, sha256: str) -> int:
     """Return which version of its process a definition is; 1 where it was never deployed."""
-    found = service.journal.deployments.of_definition(process, sha256)
+    found = journal.deployments.of_definition(process, sha256)
     return 1 if found is None else found.version
 
 
@@ -54,11 +55,11 @@ def deployment_id(found: Deployed) -> str:
     return f"deployment-{found.at * 1000:.0f}"
 
 
-def by_id(service: Service, wanted: str) -> Deployed | None:
+def by_id(journal: Journal, wanted: str) -> Deployed | None:
     """Return a deployed definition by its id."""
     process, _, rest = wanted.partition(":")
     number, _, sha256 = rest.partition(":")
-    for each in service.journal.deployments.versions(process):
+    for each in journal.deployments.versions(process):
         if (str(each.version), each.definition) == (number, sha256):
             return each
     return None

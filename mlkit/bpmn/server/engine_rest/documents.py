@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.external import ExternalTask
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.external import external_of
 from mlkit.bpmn.runtime.service import Service
@@ -20,11 +23,12 @@ _MEDIA = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 def task(service: Service, found: ExternalTask) -> dict[str, Any]:
     """Return a task as lists show it."""
-    engine = service.session.engine(service.journal.get(found.instance))
-    return _task(service, found, engine)
+    row = service.journal.get(found.instance)
+    definition = definitions.identifier(service.journal, found.process, found.definition)
+    return _task(found, row, service.session.engine(row), definition)
 
 
-def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, Any]:
+def _task(found: ExternalTask, row: Row, engine: Engine, definition: str) -> dict[str, Any]:
     process = definitions.process_of(engine, found.process)
     return {
         "activityId": found.element,
@@ -34,12 +38,12 @@ def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, An
         "id": found.id,
         "lockExpirationTime": None if found.expires is None else format_time(found.expires),
         "createTime": format_time(found.created),
-        "processDefinitionId": definitions.identifier(service, found.process, found.definition),
+        "processDefinitionId": definition,
         "processDefinitionKey": found.process,
         "processDefinitionVersionTag": None if process is None else process.version_tag,
         "processInstanceId": found.name,
         "retries": found.retries,
-        "suspended": service.journal.get(found.instance).status == "suspended",
+        "suspended": row.status == "suspended",
         "workerId": found.worker,
         "topicName": found.topic,
         "tenantId": None,
@@ -48,41 +52,62 @@ def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, An
     }
 
 
-def describe_locked_task(
-    service: Service,
-    found: ExternalTask,
-    names: frozenset[str] | None,
-    own: bool,
-    deserialized: bool,
-    properties: bool,
-) -> dict[str, Any]:
-    """Return a task as its worker gets it.
+class Locked(NamedTuple):
+    """A task that a worker has fetched, and what it wants to see of it.
 
-    Args:
-        service: The service of this thread.
-        found: The task.
-        names: The variables that the worker wants; None for all.
+    Attributes:
+        variables: The variables that the worker wants; None for all.
         own: Whether it wants only those of the task itself.
         deserialized: Whether objects come as JSON.
         properties: Whether it wants the extension properties.
     """
-    row = service.journal.get(found.instance)
+
+    task: ExternalTask
+    variables: frozenset[str] | None = None
+    own: bool = False
+    deserialized: bool = False
+    properties: bool = False
+
+
+def describe_locked(service: Service, found: Sequence[Locked]) -> list[dict[str, Any]]:
+    """Return tasks as their worker gets them; what the journal has of all is read together."""
+    journal = service.journal
+    rows = journal.rows_of({each.task.instance for each in found})
+    recorded = {row.number: (row, read) for row, read in journal.load_recorded(rows)}
+    named = {(each.task.process, each.task.definition) for each in found}
+    identifiers = {each: definitions.identifier(journal, *each) for each in named}
+    states: dict[int, State] = {}
+    shown = []
+    for each in found:
+        if each.task.instance not in recorded:
+            continue  # It has ended, and was removed, since the task was locked.
+        row, read = recorded[each.task.instance]
+        if row.number not in states:
+            states[row.number] = service.session.state(row, read)
+        definition = identifiers[each.task.process, each.task.definition]
+        shown.append(_describe(service, each, row, states[row.number], definition))
+    return shown
+
+
+def _describe(
+    service: Service, locked: Locked, row: Row, state: State, definition: str
+) -> dict[str, Any]:
+    found, names = locked.task, locked.variables
     engine = service.session.engine(row)
-    state = service.session.state(row)
     activation = state.activations.get(found.activation)
     seen: dict[str, Any] = {}
-    if activation is not None and own:
+    if activation is not None and locked.own:
         local = state.scopes.get(activation.local)
         seen = {} if local is None else local.variables
     elif activation is not None:
         seen = state.visible(activation.local or activation.scope, names)
     if names is not None:
         seen = {name: value for name, value in seen.items() if name in names}
-    external = external_of(engine, found.element) if properties else None
+    external = external_of(engine, found.element) if locked.properties else None
     return {
-        **_task(service, found, engine),
+        **_task(found, row, engine, definition),
         "errorDetails": service.journal.external.details(found) if found.error else None,
-        "variables": variables(seen, deserialized),
+        "variables": variables(seen, locked.deserialized),
         "extensionProperties": {} if external is None else dict(external.properties),
     }
 
@@ -92,19 +117,23 @@ def variables(found: dict[str, Any], deserialized: bool) -> dict[str, Any]:
     return {name: encode(each, deserialized).document for name, each in found.items()}
 
 
-def instance(service: Service, row: Row) -> dict[str, Any]:
+def instance(journal: Journal, row: Row) -> dict[str, Any]:
     """Return an instance."""
     return {
         "links": [],
         "id": row.id,
-        "definitionId": definitions.identifier(service, row.process, row.definition),
+        "definitionId": definitions.identifier(journal, row.process, row.definition),
         "businessKey": row.key or None,
         "caseInstanceId": None,
-        "ended": not row.is_open,
-        "suspended": row.status == "suspended",
+        **progress(row),
         "tenantId": None,
         "definitionKey": row.process,
     }
+
+
+def progress(row: Row) -> dict[str, Any]:
+    """Return what changes of an instance's document as it goes on."""
+    return {"ended": not row.is_open, "suspended": row.status == "suspended"}
 
 
 def download(name: str, info: dict[str, Any]) -> Headers:

@@ -12,6 +12,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest import documents, queries
 from mlkit.bpmn.server.engine_rest.answers import answer, failure
+from mlkit.bpmn.server.engine_rest.documents import Locked
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, missing
 from mlkit.bpmn.server.engine_rest.fields import Fields, body
 from mlkit.bpmn.server.engine_rest.polling import Polling
@@ -180,13 +181,12 @@ def _narrow(service: Service, topics: list[Wanted]) -> list[Topic]:
 def _describe(
     service: Service, tasks: list[ExternalTask], wanted: dict[str, Wanted]
 ) -> list[dict[str, Any]]:
-    return [
-        documents.describe_locked_task(
-            service, each, asked.variables, asked.own, asked.deserialized, asked.properties
-        )
+    found = [
+        Locked(each, asked.variables, asked.own, asked.deserialized, asked.properties)
         for each in tasks
         for asked in (wanted[each.topic],)
     ]
+    return documents.describe_locked(service, found)
 
 
 def _read_request(given: Fields) -> Asked:

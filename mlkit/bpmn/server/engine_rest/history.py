@@ -77,10 +77,12 @@ def _document(service: Service, row: Row) -> dict[str, Any]:
     return {
         "id": row.id,
         "businessKey": row.key or None,
-        "processDefinitionId": definitions.identifier(service, row.process, row.definition),
+        "processDefinitionId": definitions.identifier(service.journal, row.process, row.definition),
         "processDefinitionKey": row.process,
         "processDefinitionName": None if process is None else definitions.name_of(process),
-        "processDefinitionVersion": definitions.version(service, row.process, row.definition),
+        "processDefinitionVersion": definitions.version(
+            service.journal, row.process, row.definition
+        ),
         "startTime": format_time(row.created),
         "endTime": None if ended is None else format_time(ended),
         "removalTime": None,
@@ -101,7 +103,7 @@ def _document(service: Service, row: Row) -> dict[str, Any]:
 def _variables(service: Service, row: Row) -> list[dict[str, Any]]:
     state = service.session.state(row)
     known = next((each.variables for each in state.roots()), {})
-    definition = definitions.identifier(service, row.process, row.definition)
+    definition = definitions.identifier(service.journal, row.process, row.definition)
     return [
         {
             **encode(value, deserialized=True).document,

@@ -86,7 +86,7 @@ def _document(
     place = f"{row.id}-{incident['id'] or 0}"
     return {
         "id": f"incident-{place}",
-        "processDefinitionId": definitions.identifier(service, row.process, row.definition),
+        "processDefinitionId": definitions.identifier(service.journal, row.process, row.definition),
         "processInstanceId": row.id,
         "executionId": place,
         "incidentTimestamp": format_time(row.updated),

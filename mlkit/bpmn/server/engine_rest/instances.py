@@ -86,7 +86,7 @@ class Instances:
             for by, direction in reversed(order):
                 rows.sort(key=_SORTS[by], reverse=direction == "desc")
             end = None if limit is None else offset + limit
-            return [documents.instance(service, each) for each in rows[offset:end]]
+            return [documents.instance(service.journal, each) for each in rows[offset:end]]
 
         return answer(await self._context.call(find))
 
@@ -103,7 +103,7 @@ class Instances:
             row = open_row(service, identifier)
             if row is None:
                 raise invalid(f"Process instance with id {identifier} does not exist", 404)
-            return documents.instance(service, row)
+            return documents.instance(service.journal, row)
 
         return answer(await self._context.call(show))
 

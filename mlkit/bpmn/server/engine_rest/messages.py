@@ -11,11 +11,11 @@ from mlkit.bpmn.journal.records import Deployed, Row
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context, client
-from mlkit.bpmn.server.engine_rest import documents, queries, typed
+from mlkit.bpmn.server.engine_rest import queries, typed
 from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused
 from mlkit.bpmn.server.engine_rest.fields import Fields, body
-from mlkit.bpmn.server.engine_rest.processes import start_instance
+from mlkit.bpmn.server.engine_rest.processes import Chosen, start_instance
 from mlkit.web.application import Request, Response
 from mlkit.workers.child.values import unpack
 
@@ -92,11 +92,9 @@ class Messages:
         self, message: Message, deployed: Deployed, request: Request
     ) -> dict[str, Any]:
         start = Start(message.variables, "", message.key or "", by=request.caller.name)
-        row = await start_instance(self._context, deployed, start, client(request), message.name)
-        now = await self._context.call(
-            lambda it: documents.instance(it, it.journal.get(row.number))
-        )
-        return _result(instance=now)
+        chosen = Chosen(deployed, start, message.name)
+        started = await start_instance(self._context, lambda _: chosen, client(request))
+        return _result(instance=started.document)
 
 
 def _result(

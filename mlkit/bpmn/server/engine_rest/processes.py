@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal.protocol import Journal
@@ -79,14 +81,16 @@ class Processes:
     async def show(self, request: Request) -> Response:
         """Show a definition."""
         return answer(
-            await self._context.call(lambda it: definitions.document(it, _choose(it, request)))
+            await self._context.call(
+                lambda it: definitions.document(it, _choose(it.journal, request))
+            )
         )
 
     async def xml(self, request: Request) -> Response:
         """Show the diagram of a definition."""
 
         def read(service: Service) -> dict[str, str]:
-            found = _choose(service, request)
+            found = _choose(service.journal, request)
             content = service.journal.definition(found.definition)[1]
             text = content.decode("utf-8", "replace")
             return {"id": definitions.deployed_id(found), "bpmn20Xml": text}
@@ -98,26 +102,28 @@ class Processes:
     async def start(self, request: Request) -> Response:
         """Start an instance of a definition."""
         given = body(request)
-        found = await self._context.call(lambda it: _choose(it, request, starting=True))
-        name = definitions.deployed_id(found)
+        variables: dict[str, Any] = {}
+        wrong: RestError | None = None
         try:
             variables = given.variables("variables")
         except RestError as error:
-            raise within(f"Cannot instantiate process definition {name}", error) from None
-        start = Start(variables, "", given.text("businessKey") or "", by=request.caller.name)
-        row = await start_instance(self._context, found, start, client(request))
-        return answer(await self._context.call(lambda it: self._document(it, row, given.flag)))
+            wrong = error
 
-    def _document(self, service: Service, row: Row, asks: Callable[[str], bool]) -> dict[str, Any]:
-        now = service.journal.get(row.number)
-        href = f"{self._context.base_url}/engine-rest/process-instance/{row.id}"
-        shown = documents.instance(service, now)
+        def choose(journal: Journal) -> Chosen:
+            found = _choose(journal, request, starting=True)
+            if wrong is not None:
+                name = definitions.deployed_id(found)
+                raise within(f"Cannot instantiate process definition {name}", wrong)
+            key = given.text("businessKey") or ""
+            return Chosen(found, Start(variables, "", key, by=request.caller.name))
+
+        started = await start_instance(self._context, choose, client(request))
+        shown = started.document
+        href = f"{self._context.base_url}/engine-rest/process-instance/{started.row.id}"
         shown["links"] = [{"method": "GET", "href": href, "rel": "self"}]
-        if asks("withVariablesInReturn"):
-            roots = service.session.state(now).roots()
-            known = service.session.mask(now).variables(roots[0].variables if roots else {})
-            shown["variables"] = documents.variables(known, deserialized=False)
-        return shown
+        if given.flag("withVariablesInReturn"):
+            shown["variables"] = await self._context.call(lambda it: _variables(it, started.row))
+        return answer(shown)
 
     # -- deployments -----------------------------------------------------------------------
 
@@ -172,19 +178,19 @@ def _deployment(found: Deployed, name: str | None) -> dict[str, Any]:
     }
 
 
-def _choose(service: Service, request: Request, starting: bool = False) -> Deployed:
+def _choose(journal: Journal, request: Request, starting: bool = False) -> Deployed:
     """Return the definition that the path names."""
     names = request.scope["path_params"]
     if "key" in names:
         key = path(request, "key")
-        found = service.journal.deployments.newest(key)
+        found = journal.deployments.newest(key)
         tenant = f"tenant-id: {path(request, 'tenant')}" if "tenant" in names else "no tenant-id"
         if found is None or "tenant" in names:
             message = f"No matching process definition with key: {key} and {tenant}"
             raise RestError(404, "RestException", message)
         return found
     wanted = path(request, "id")
-    found = definitions.by_id(service, wanted)
+    found = definitions.by_id(journal, wanted)
     if found is None and starting:
         message = f"Cannot instantiate process definition {wanted}: no deployed process definition"
         raise refused(500, f"{message} found with id '{wanted}': processDefinition is null")
@@ -194,20 +200,52 @@ def _choose(service: Service, request: Request, starting: bool = False) -> Deplo
     return found
 
 
+def _variables(service: Service, row: Row) -> dict[str, Any]:
+    """Return the variables of an instance, without its secrets, as clients see them."""
+    now = service.journal.get(row.number)
+    roots = service.session.state(now).roots()
+    known = service.session.mask(now).variables(roots[0].variables if roots else {})
+    return documents.variables(known, deserialized=False)
+
+
+class Chosen(NamedTuple):
+    """What is to be started."""
+
+    deployed: Deployed
+    start: Start
+    message: str | None = None
+
+
+class Started(NamedTuple):
+    """An instance that was started: its first row, and its document as it is now."""
+
+    row: Row
+    document: dict[str, Any]
+
+
 async def start_instance(
-    context: Context,
-    deployed: Deployed,
-    start: Start,
-    source: str,
-    message: str | None = None,
-) -> Row:
-    """Start an instance, and wait until it has come to its first waits."""
-    made: list[Row] = []
+    context: Context, choose: Callable[[Journal], Chosen], source: str
+) -> Started:
+    """Start an instance, and wait until it has come to its first waits.
+
+    Args:
+        context: The server's.
+        choose: Returns, in the transaction of the start, what is to be started; what it raises is
+            the answer.
+        source: Where the request comes from, for the audit log.
+    """
+    made: list[Started] = []
 
     def begin(journal: Journal) -> list[int]:
+        deployed, start, message = choose(journal)
         row = context.starter.begin(journal, deployed, start, message, source, asks=True)
-        made[:] = [row]
+        made[:] = [Started(row, documents.instance(journal, row))]
         return [each.row for each in journal.mailbox.inbox([row.number])]
 
-    await settle(context, begin)
-    return made[0]
+    status = await settle(context, begin)
+    row, document = made[0]
+    if not status:  # Another host has decided.
+        now = await context.call(lambda it: it.journal.get(row.number))
+    else:
+        now = structs.replace(row, status=status)
+    return Started(row, {**document, **documents.progress(now)})

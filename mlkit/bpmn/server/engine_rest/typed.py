@@ -303,7 +303,7 @@ def format_time(found: datetime | float) -> str:
     if not isinstance(found, datetime):
         found = datetime.fromtimestamp(found, UTC)
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03}+0000"
+    return f"{found.replace(tzinfo=None).isoformat(timespec='milliseconds')}+0000"
 
 
 def _midnight(text: str) -> str:
