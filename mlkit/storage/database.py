@@ -85,6 +85,26 @@ class Database(Protocol):
                 what it raises undoes the transaction.
         """
 
+    def defer_updates(
+        self,
+        table: str,
+        keys: Columns,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        missed: Callable[[set[Any]], None],
+    ) -> None:
+        """Set columns of many rows of a table, like `defer`.
+
+        Args:
+            table: The table.
+            keys: The names and types of the columns by which a row is found; the first one names
+                no row twice.
+            columns: Those that are set.
+            rows: The values: those of the keys, then those of the columns.
+            missed: Called with the first keys of the rows that are not there, if there are any,
+                before the transaction ends; what it raises undoes the transaction.
+        """
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
 

@@ -21,7 +21,7 @@ from mlkit.errors import (
     ServiceUnavailable,
 )
 from mlkit.storage.database import Columns, Migrations, Result
-from mlkit.storage.postgresql_arrays import write_array
+from mlkit.storage.postgresql_arrays import write_array, write_update
 
 try:
     import psycopg
@@ -205,6 +205,23 @@ class PostgresqlDatabase:
         values = [write_array(*each) for each in zip(types, zip(*rows, strict=True), strict=True)]
         text = statement.replace("{rows}", given)
         self._defer(text, values, lambda cursor: check and check(cursor.fetchall()))
+
+    def defer_updates(
+        self,
+        table: str,
+        keys: Columns,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        missed: Callable[[set[Any]], None],
+    ) -> None:
+        """Set columns of many rows by one statement."""
+
+        def check(returned: list[Any]) -> None:
+            lost = {row[0] for row in rows} - {key for (key,) in returned}
+            if lost:
+                missed(lost)
+
+        self.defer_rows(*write_update(table, keys, columns), rows, check)
 
     def _defer(
         self,

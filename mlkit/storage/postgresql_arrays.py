@@ -6,7 +6,7 @@ the statements of a commit do here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -31,3 +31,23 @@ def write_array(kind: str, values: Iterable[Any]) -> str:
     """
     write = _ELEMENTS.get(kind, str)
     return f"{{{','.join(['NULL' if each is None else write(each) for each in values])}}}"
+
+
+def write_update(
+    table: str, keys: Mapping[str, str], columns: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
+    """Return the statement that sets columns of many rows, and what `{rows}` in it has.
+
+    Args:
+        table: The table.
+        keys: The names and types of the columns by which a row is found; the statement returns the
+            first one of each row that it has changed.
+        columns: Those that are set.
+    """
+    # A column may be both: found by one value, and set to another.
+    given = {f"key{place}": kind for place, kind in enumerate(keys.values())}
+    given |= {f"new{place}": kind for place, kind in enumerate(columns.values())}
+    changed = ", ".join(f"{name} = given.new{place}" for place, name in enumerate(columns))
+    found = " AND ".join(f"{table}.{name} = given.key{place}" for place, name in enumerate(keys))
+    text = f"UPDATE {table} SET {changed} FROM {{rows}} WHERE {found} RETURNING given.key0"
+    return text, given

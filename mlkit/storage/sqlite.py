@@ -189,6 +189,24 @@ class SqliteDatabase:
         else:
             check([found for row in rows for found in self.query(text, row)])
 
+    def defer_updates(
+        self,
+        table: str,
+        keys: Columns,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        missed: Callable[[set[Any]], None],
+    ) -> None:
+        """Set columns of rows at once: one statement a row, as one with `FROM` costs ten times."""
+        found = " AND ".join(f"{name} = ?{place}" for place, name in enumerate(keys, 1))
+        changed = ", ".join(
+            f"{name} = ?{place}" for place, name in enumerate(columns, len(keys) + 1)
+        )
+        text = f"UPDATE {table} SET {changed} WHERE {found}"
+        lost = {row[0] for row in rows if self.execute(text, row) == 0}
+        if lost:
+            missed(lost)
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
         if self.connection.in_transaction:

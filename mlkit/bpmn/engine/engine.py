@@ -84,7 +84,7 @@ class Engine:
         step = Step(state, self.graph, at, replayed)
         self._take(step, event)
         # A crash moves no token, and must not fail itself; a migration says what it led to.
-        if not isinstance(event, Crash | Migrate):
+        if type(event) not in _STILL:
             step.run()
         return Outcome(step.effects, step.trace)
 
@@ -96,7 +96,7 @@ class Engine:
         activation = step.state.activations.get(event.id)  # type: ignore[union-attr]
         if activation is not None:
             step.behavior(activation).event(step, activation, event)
-            if isinstance(event, Complete):
+            if isinstance(event, Complete) and event.files:
                 _carry(step.state.files, event.files)
 
     def pending(self, state: State) -> list[AnyEffect]:
@@ -220,6 +220,9 @@ _GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
     Unsuspend: Engine._unsuspend,
     Migrate: Engine._migrate,
 }
+
+
+_STILL = frozenset((Crash, Migrate))
 
 
 def _pending(activation: Activation) -> AnyEffect | None:

@@ -250,11 +250,11 @@ class State(msgspec.Struct, omit_defaults=True):
         """
         if self.status != "running" or self.suspended:
             return "suspended" if self.status == "running" else self.status
-        statuses = {each.status for each in self.activations.values()}
-        if statuses & {"working", "fetching"}:
+        statuses = [each.status for each in self.activations.values()]
+        if "working" in statuses or "fetching" in statuses:
             return "running"
         # Where nothing works and nothing waits, tokens are stuck at a join.
-        stuck = not statuses & {"waiting", "pausing"}
+        stuck = "waiting" not in statuses and "pausing" not in statuses
         return "incident" if stuck or self.defects or "incident" in statuses else "waiting"
 
     @property
@@ -262,8 +262,9 @@ class State(msgspec.Struct, omit_defaults=True):
         """The moment that its first timer fires, None where no timer runs."""
         if self.status != "running" or self.suspended:
             return None
-        times = (each.due for each in self.activations.values())
-        return min((each for each in times if each is not None), default=None)
+        # Most wait for no time, and each commit asks.
+        times = [each.due for each in self.activations.values() if each.wait is not None]
+        return min((each for each in times if each is not None), default=None) if times else None
 
     @property
     def moves_alone(self) -> bool:

@@ -198,12 +198,17 @@ class Step:
             del self.state.scopes[activation.local]
         if activation.host:
             self._forget(activation)
+        if activation.wait is not None:
+            self._end_wait(activation)
+        if self.state.defects:
+            self.state.defects.pop(activation.id, None)
+        del self.state.activations[activation.id]
+
+    def _end_wait(self, activation: Activation) -> None:
         if isinstance(activation.wait, ForMessage | ForSignal):
             self.effects.append(Unsubscribe(activation.id))
         elif isinstance(activation.wait, ForWorker):
             self.effects.append(Withdraw(activation.id))
-        self.state.defects.pop(activation.id, None)
-        del self.state.activations[activation.id]
 
     def _forget(self, activation: Activation) -> None:
         host = self.state.activations.get(activation.host)

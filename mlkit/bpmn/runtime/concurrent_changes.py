@@ -33,6 +33,11 @@ def settle(
     """
     known = running.state.files
     others = running.meanwhile.pop(activation, None)
+    elsewhere = running.elsewhere.pop(activation, {})
+    if is_first and not (result.files or others):  # As of most tasks.
+        for each in running.jobs:
+            running.meanwhile.setdefault(each, {})
+        return {}
     found = dict(result.files)
     doubtful: set[str] = set() if is_first else set(known)
     if others is not None:  # Another task has ended since this one has begun.
@@ -42,7 +47,7 @@ def settle(
             found[path] = None
         elif path in found and _is_older(found[path], others, path):
             del found[path]
-    for path, at in running.elsewhere.pop(activation, {}).items():
+    for path, at in elsewhere.items():
         if path in found and ((own := found[path]) is None or own[3] < at):
             del found[path]
     for each in running.jobs:

@@ -9,12 +9,16 @@ from mlkit.bpmn.engine.effects import (
     AnyEffect,
     Ask,
     Broadcast,
+    Fetch,
     Listen,
     Offer,
+    Run,
     Send,
+    Stop,
     Store,
     Subscribe,
     Unsubscribe,
+    Wake,
     Withdraw,
 )
 from mlkit.bpmn.engine.waits import ForWorker
@@ -26,6 +30,12 @@ from mlkit.errors import UsageError
 MESSAGE_LIFE = 7 * 86400.0
 """Seconds for which a message that a diagram throws is kept where nobody waits for it."""
 Effects = list[tuple[Running, AnyEffect]]
+_NO_ROWS = frozenset((Run, Stop, Fetch, Wake))
+
+
+def select_rows(effects: Effects) -> Effects:
+    """Return those effects that are rows: where scripts alone run, there are none."""
+    return [each for each in effects if type(each[1]) not in _NO_ROWS]
 
 
 def lock_messages(journal: Journal, effects: Effects) -> None:

@@ -42,7 +42,7 @@ def request(
         names = find_referenced(source, work.format)
     else:
         kind, source, names = "call", resolve_name(running, work), None
-    return {
+    job = {
         "kind": kind,
         "source": source,
         "result": getattr(work, "result", None),
@@ -53,12 +53,15 @@ def request(
         "key": f"{running.id}/{activation.node}/{activation.iteration}",
         "variables": running.state.visible(activation.local or activation.scope, names),
         "execution": _facts(running, activation),
-        **_task(running, activation),
         "folder": running.options.get("folder", ""),
         "work": running.options.get("work", ""),
         "trace_parent": trace_parent(running.id, activation.id, activation.attempt),
-        **({"carries": True, "since": _first(activation)} if carries else {}),
     }
+    if activation.listening:
+        job |= _task(running, activation)
+    if carries:
+        job |= {"carries": True, "since": _first(activation)}
+    return job
 
 
 def _facts(running: Running, activation: Activation) -> dict[str, Any]:
@@ -75,9 +78,9 @@ def _facts(running: Running, activation: Activation) -> dict[str, Any]:
 
 
 def _task(running: Running, activation: Activation) -> dict[str, Any]:
-    """Return what a script that listens to a user task knows of it, where that is the job."""
+    """Return what a script that listens knows of its user task, if it listens to one."""
     node = running.engine.graph.behaviors[activation.node].node
-    if not (activation.listening and node.listeners[activation.heard - 1].of_task):
+    if not node.listeners[activation.heard - 1].of_task:
         return {}
     number, name = str(activation.id), node.name or None
     moment = activation.listening

@@ -45,7 +45,7 @@ from mlkit.bpmn.journal.records import Append, Changes, Damaged, Entry, Log, Tak
 from mlkit.bpmn.runtime import concurrent_changes, jobs
 from mlkit.bpmn.runtime.attempts import Attempts
 from mlkit.bpmn.runtime.clock import Clock, RealClock
-from mlkit.bpmn.runtime.effects import lock_messages, topics, write
+from mlkit.bpmn.runtime.effects import lock_messages, select_rows, topics, write
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.running_attempts import this_host
@@ -299,9 +299,10 @@ class Runner:
         dirty, effects = self.dirty, self.effects
         if not dirty and not effects:
             return
+        written = select_rows(effects)
         if self.journal is not None:
             try:
-                sequences = self._write(self.journal, dirty, effects, releases)
+                sequences = self._write(self.journal, dirty, written, releases)
             except TakenOver as error:
                 self.drop(self.instances[error.number], error)
                 self.commit(releases)
@@ -318,8 +319,8 @@ class Runner:
             self._report(running, changes)
         for running, effect in effects:
             self._act(running, effect)
-        if self.on_offer is not None:
-            self.on_offer(set(topics(effects)))
+        if self.on_offer is not None and written:
+            self.on_offer(set(topics(written)))
         self.pool.send()
 
     def _report(self, running: Running, changes: Changes) -> None:
@@ -338,7 +339,7 @@ class Runner:
         self,
         journal: Journal,
         dirty: dict[int, Running],
-        effects: list[tuple[Running, AnyEffect]],
+        written: list[tuple[Running, AnyEffect]],
         releases: bool,
     ) -> dict[int, int]:
         """Write one commit; return the new sequence number of each instance in it."""
@@ -357,14 +358,15 @@ class Runner:
 
         def work() -> dict[int, int]:
             sequences = journal.append_all(appends)
-            now = self.clock.now()
-            lock_messages(journal, effects)
-            for running, effect in effects:
-                write(journal, running, effect, now)
+            if written:
+                now = self.clock.now()
+                lock_messages(journal, written)
+                for running, effect in written:
+                    write(journal, running, effect, now)
             return sequences
 
         # What was sent may be for an instance here, and what is waited for may be there already.
-        if any(isinstance(effect, Send | Subscribe) for _, effect in effects):
+        if any(isinstance(effect, Send | Subscribe) for _, effect in written):
             self.look_again = 0.0
         sequences = journal.atomically(work)
         for each in appends:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mlkit.bpmn.engine.events import Complete
+from mlkit.bpmn.engine.events import AnyEvent, Complete
 from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.journal.artifacts import ArtifactStore, names
 from mlkit.bpmn.journal.protocol import Journal
@@ -66,8 +66,7 @@ class Transfers:
 
     def note_folder(self, running: Running, changes: Changes) -> None:
         """Keep what the journal says of a working folder since a commit."""
-        events = [each.event for each in changes.entries]
-        if running.has_folder and any(isinstance(e, Complete) and e.files for e in events):
+        if running.has_folder and any(_changes_files(each.event) for each in changes.entries):
             try:
                 working_folders.note(Path(running.options["work"]), running.state.files)
             except OSError as error:  # It is compared file by file, then.
@@ -174,3 +173,7 @@ class Transfers:
         self._closing.set()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _changes_files(event: AnyEvent) -> bool:
+    return isinstance(event, Complete) and bool(event.files)

@@ -19,10 +19,12 @@ _EVENT = {
     "instance": "BIGINT", "sequence": "BIGINT", "at": "DOUBLE PRECISION", "event": "{blob}",
     "trace": "{blob}", "log": "{blob}",
 }  # fmt: skip
-_FENCED = {
-    "number": "BIGINT", "epoch": "BIGINT", "before": "BIGINT", "after": "BIGINT", "phase": "TEXT",
-    "key": "TEXT", "updated": "DOUBLE PRECISION", "due": "DOUBLE PRECISION", "free": "BIGINT",
+_FENCE = {"number": "BIGINT", "epoch": "BIGINT", "sequence": "BIGINT"}
+_ROW = {
+    "sequence": "BIGINT", "phase": "TEXT", "key": "TEXT", "updated": "DOUBLE PRECISION",
+    "due": "DOUBLE PRECISION",
 }  # fmt: skip
+_RELEASED = {**_ROW, "owner": "TEXT"}
 
 
 class EventWriter:
@@ -86,28 +88,26 @@ class EventWriter:
         return {each.number: each.after for each in appends}
 
     def _fence(self, appends: Sequence[Append]) -> None:
-        def check(found: list[Any]) -> None:
-            done = {number for (number,) in found}
-            for each in appends:
-                if each.number not in done:
-                    raise TakenOver(each.row)
+        """Change the rows of instances, if this process still owns them at these numbers."""
+        rows = {each.number: each.row for each in appends}
 
-        self._database.defer_rows(
-            "UPDATE instances SET sequence = given.after, phase = given.phase, key = given.key,"
-            " updated = given.updated, due = given.due,"
-            " owner = CASE WHEN given.free = 1 THEN '' ELSE instances.owner END"
-            " FROM {rows} WHERE instances.number ="
-            " given.number AND instances.epoch = given.epoch"
-            " AND instances.sequence = given.before RETURNING instances.number",
-            _FENCED,
-            [
-                (each.number, each.row.epoch, each.sequence, each.after,
-                 each.state.effective_status, each.state.key, each.at, each.state.due,
-                 int(each.releases))
-                for each in appends
-            ],
-            check,
-        )  # fmt: skip
+        def missed(numbers: set[int]) -> None:
+            raise TakenOver(rows[min(numbers)])
+
+        for columns, released in ((_ROW, ()), (_RELEASED, ("",))):
+            self._database.defer_updates(
+                "instances",
+                _FENCE,
+                columns,
+                [
+                    (each.number, each.row.epoch, each.sequence, each.after,
+                     each.state.effective_status, each.state.key, each.at, each.state.due,
+                     *released)
+                    for each in appends
+                    if each.releases == bool(released)
+                ],
+                missed,
+            )  # fmt: skip
 
     def _keep_snapshots(self, appends: Sequence[Append]) -> None:
         for each in appends:

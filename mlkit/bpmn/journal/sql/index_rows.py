@@ -28,6 +28,7 @@ LONGEST_ALIKE = 500
 BESIDE = ("guard", "branch", "trigger", "part")
 """Roles of activations that hold no token of their own."""
 _MOST_VARIABLES = 200
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes one for each value.
 _WAITS = (
     (ForTimer, "timer"), (ForMessage, "message"), (ForSignal, "signal"),
     (ForCondition, "condition"), (ForStart, "start"),
@@ -48,18 +49,18 @@ def searchable(value: Any) -> str | None:
     """Return a value as it is searched for: JSON of a short scalar; None for all others."""
     if isinstance(value, dict | list):
         return None
-    text = json.dumps(value, ensure_ascii=False)
+    text = _AS_JSON(value)
     return text if len(text) <= LONGEST_VALUE else None
 
 
 def shows_nothing(state: State) -> bool:
     """Return whether scripts alone run: most commits of an instance leave it so."""
-    return (
-        not state.suspended
-        and not state.defects
-        and all(each.status == "working" and not each.children for each in _open(state))
-        and not any(each.arrived for each in state.scopes.values())
-    )
+    if state.suspended or state.defects:
+        return False
+    for each in _open(state):
+        if each.status != "working" or each.children:
+            return False
+    return not any(each.arrived for each in state.scopes.values())
 
 
 def list_tasks(number: int, state: State) -> Rows:
