@@ -65,13 +65,7 @@ class Database(Protocol):
                 undoes the transaction.
         """
 
-    def defer_rows(
-        self,
-        statement: str,
-        columns: Columns,
-        rows: Sequence[Sequence[Any]],
-        check: Callable[[list[Any]], None] | None = None,
-    ) -> None:
+    def defer_rows(self, statement: str, columns: Columns, rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement on many rows of values, like `defer`.
 
         No two of the rows may concern the same row of the database.
@@ -81,8 +75,6 @@ class Database(Protocol):
                 the name `given`.
             columns: The names and types of the columns.
             rows: The values; without any, nothing is executed.
-            check: Called with what the statement returns for all rows, before the transaction ends;
-                what it raises undoes the transaction.
         """
 
     def defer_updates(

@@ -12,16 +12,11 @@ import select
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
-from mlkit.errors import (
-    InputMissing,
-    MlkitError,
-    ServiceUnavailable,
-)
+from mlkit.errors import InputMissing, MlkitError, ServiceUnavailable
 from mlkit.storage.database import Columns, Migrations, Result
-from mlkit.storage.postgresql_arrays import write_array, write_update
+from mlkit.storage.postgresql_arrays import mark, write_array, write_update
 
 try:
     import psycopg
@@ -178,7 +173,7 @@ class PostgresqlDatabase:
             with self.failures():
                 self._execute_deferred()  # Maybe on a new connection.
                 with self._alive().cursor() as cursor:
-                    cursor.executemany(_mark(statement), rows)
+                    cursor.executemany(mark(statement), rows)
 
     def defer(
         self, statement: str, values: Sequence[Any] = (), check: Callable[[int], None] | None = None
@@ -195,7 +190,8 @@ class PostgresqlDatabase:
     ) -> None:
         """Execute a statement on many rows of values at once, which travel as an array a column.
 
-        Its text does not depend on how many they are, so that the server plans it once.
+        Its text does not depend on how many they are, so that the server plans it once. `check` is
+        called with what it returns, like that of `defer`.
         """
         if not rows:
             return
@@ -295,7 +291,7 @@ class PostgresqlDatabase:
     def _run(connection: psycopg.Connection[Any], statement: str, values: Sequence[Any]) -> Any:
         if not values:
             return connection.execute(statement.encode())
-        return connection.execute(_mark(statement), values)
+        return connection.execute(mark(statement), values)
 
     # -- transactions ----------------------------------------------------------------------
 
@@ -496,12 +492,6 @@ class PostgresqlDatabase:
             raise explain(error, self.place, self.kind) from error
         except OSError as error:
             raise ServiceUnavailable(f"{self.place}: {error.strerror}") from error
-
-
-@lru_cache(maxsize=1024)
-def _mark(statement: str) -> bytes:
-    """Mark the values of a statement as psycopg does."""
-    return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
 def _key(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Arrays of values as PostgreSQL reads them.
+"""Arrays of values, and statements on them, as PostgreSQL reads them.
 
 psycopg writes them as well, by an adapter for each element, which takes longer than all else that
 the statements of a commit do here.
@@ -7,6 +7,7 @@ the statements of a commit do here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -51,3 +52,9 @@ def write_update(
     found = " AND ".join(f"{table}.{name} = given.key{place}" for place, name in enumerate(keys))
     text = f"UPDATE {table} SET {changed} FROM {{rows}} WHERE {found} RETURNING given.key0"
     return text, given
+
+
+@lru_cache(maxsize=1024)
+def mark(statement: str) -> bytes:
+    """Mark the values of a statement as psycopg does."""
+    return statement.replace("%", "%%").replace("?", "%s").encode()

@@ -172,22 +172,12 @@ class SqliteDatabase:
         if check is not None:
             check(changed)
 
-    def defer_rows(
-        self,
-        statement: str,
-        columns: Columns,
-        rows: Sequence[Sequence[Any]],
-        check: Callable[[list[Any]], None] | None = None,
-    ) -> None:
+    def defer_rows(self, statement: str, columns: Columns, rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement at once for each row of values."""
         if not rows:
             return
         given = f"(SELECT {', '.join(f'? AS {each}' for each in columns)}) AS given"
-        text = statement.replace("{rows}", given)
-        if check is None:
-            self.execute_many(text, rows)
-        else:
-            check([found for row in rows for found in self.query(text, row)])
+        self.execute_many(statement.replace("{rows}", given), rows)
 
     def defer_updates(
         self,

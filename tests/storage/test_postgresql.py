@@ -172,16 +172,14 @@ def test_a_statement_on_many_rows_keeps_texts_bytes_and_nothing(opened):
     kept = [*rows[:3], (4, "a\u2400é", b"{1,2}", -0.5)]
     assert database.query("SELECT x, name, body, at FROM b ORDER BY x") == kept
 
-    found: list[list[tuple[int]]] = []
+    missed: list[set[int]] = []
     with database.transaction():
-        database.defer_rows(
-            "UPDATE b SET at = given.at FROM {rows} WHERE b.x = given.x RETURNING b.x",
-            {"x": "BIGINT", "at": "DOUBLE PRECISION"},
-            [(2, 7.0), (9, 7.0), (3, None)],
-            found.append,
-        )
-    assert [sorted(each) for each in found] == [[(2,), (3,)]]
-    assert database.query("SELECT at FROM b ORDER BY x") == [(0.1,), (7.0,), (None,), (-0.5,)]
+        keys, changed = {"x": "BIGINT", "at": "DOUBLE PRECISION"}, {"at": "DOUBLE PRECISION"}
+        database.defer_updates("b", keys, changed, [(1, 0.1, 0.2), (4, -0.5, None)], missed.append)
+        database.defer_updates("b", keys, changed, [(1, 0.1, 3.0), (9, 1.0, 3.0)], missed.append)
+        database.defer_updates("b", {"x": "BIGINT"}, changed, [(2, 7.0), (3, None)], missed.append)
+    assert missed == [{1, 9}]
+    assert database.query("SELECT at FROM b ORDER BY x") == [(0.2,), (7.0,), (None,), (None,)]
 
 
 def test_what_is_asked_for_sees_what_was_deferred_before_it(opened):

@@ -146,3 +146,17 @@ def test_a_folder_that_can_only_be_read_is_read(owner):
     assert found.startswith("[(1, 'x')]")
     assert "read-only" in found
     assert "permissions" in found
+
+
+def test_rows_that_an_update_does_not_find_are_named(tmp_path):
+    opened = database(tmp_path, versions=("CREATE TABLE b (x BIGINT, at BIGINT)",))
+    missed: list[set[int]] = []
+    keys, changed = {"x": "BIGINT", "at": "BIGINT"}, {"at": "BIGINT"}
+    with opened.transaction():
+        opened.execute_many("INSERT INTO b VALUES (?, ?)", [(1, 10), (2, 20)])
+        opened.defer_updates("b", keys, changed, [(1, 10, 11), (2, 20, None)], missed.append)
+        opened.defer_updates("b", keys, changed, [(1, 10, 12), (9, 1, 12)], missed.append)
+        opened.defer_updates("b", keys, changed, [], missed.append)
+    assert missed == [{1, 9}]
+    assert opened.query("SELECT at FROM b ORDER BY x") == [(11,), (None,)]
+    opened.close()
