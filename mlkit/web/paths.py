@@ -1,18 +1,20 @@
-"""An application whose paths have parameters; Starlette reads the uploads.
+"""An application whose paths have parameters: Starlette finds them, reads queries and uploads.
 
 The routes are those of `Application`, with paths such as `/instances/{id}`, and
-`/stores/{name:path}` where the last parameter may hold slashes.
+`/stores/{name:path}` where a parameter may hold slashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers as StarletteHeaders
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.routing import Match
+from starlette.routing import Route as Pattern
 
 from mlkit.web.application import Application, Request, Route, Scope, Send
 from mlkit.web.bodies import Receive
@@ -46,7 +48,7 @@ class PathApplication(Application):
     ) -> None:
         super().__init__(routes, *arguments, **options)
         self._headers = headers
-        self._patterns = _Patterns({p: route for p, route in routes.items() if "{" in p})
+        self._patterns = _Patterns(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,101 +66,43 @@ class PathApplication(Application):
         found, rest = super()._route(scope)
         if found is not None:
             return found, rest
-        found, scope["path_params"] = self._patterns.find(scope["path"])
-        return found, b""
-
-
-class _Node:
-    """What may follow the beginning of a path.
-
-    Attributes:
-        literals: By the next segment.
-        parameter: Where the next segment may be any.
-        ends: The route of a path that ends here, with its place in the order of all.
-        rest: The same, of a path that ends in a parameter with slashes.
-    """
-
-    __slots__ = ("ends", "literals", "parameter", "rest")
-
-    def __init__(self) -> None:
-        self.literals: dict[str, _Node] = {}
-        self.parameter: _Node | None = None
-        self.ends: tuple[int, _Pattern] | None = None
-        self.rest: tuple[int, _Pattern] | None = None
-
-
-class _Pattern(NamedTuple):
-    """A route, and where the parameters of its path are.
-
-    Attributes:
-        places: The number of the segment of each parameter, by its name.
-        rest: The name of the one that takes all segments from its own on; empty: none does.
-    """
-
-    route: Route
-    places: dict[str, int]
-    rest: str
+        return self._patterns.find(scope), b""
 
 
 class _Patterns:
-    """The routes with parameters; of several that a path fits, the first one is meant.
-
-    Args:
-        routes: Path -> route.
-    """
+    """The routes whose paths have parameters, by what is cheaper to compare than a pattern."""
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
-        self._root = _Node()
-        for number, (path, route) in enumerate(routes.items()):
-            self._add(number, path.split("/"), route)
+        found = [
+            (path.partition("{")[0], path, Pattern(path, _Nothing()), route)
+            for path, route in routes.items()
+            if "{" in path
+        ]
+        # A path fits routes with as many slashes, and those with a parameter that may hold some.
+        self._any = [each for each in found if ":path}" in each[1]]
+        self._by_slashes = {
+            slashes: [each for each in found if each in self._any or each[1].count("/") == slashes]
+            for slashes in {path.count("/") for _, path, _, _ in found}
+        }
 
-    def _add(self, number: int, segments: list[str], route: Route) -> None:
-        places: dict[str, int] = {}
-        node, rest = self._root, ""
-        for place, each in enumerate(segments):
-            name, _, kind = each[1:-1].partition(":") if each.startswith("{") else ("", "", "")
-            if name:
-                places[name] = place
-            if kind:
-                assert place == len(segments) - 1, segments
-                rest = name
-            elif name:
-                node.parameter = node.parameter or _Node()
-                node = node.parameter
-            else:
-                node = node.literals.setdefault(each, _Node())
-        pattern = number, _Pattern(route, places, rest)
-        if rest:
-            node.rest = node.rest or pattern
-        else:
-            node.ends = node.ends or pattern
-
-    def find(self, path: str) -> tuple[Route | None, dict[str, str]]:
-        """Return the route of a path, and its parameters."""
-        segments = path.split("/")
-        found = min(_fitting(self._root, segments, 0), default=None, key=lambda each: each[0])
-        if found is None:
-            return None, {}
-        route, places, rest = found[1]
-        given = {name: segments[place] for name, place in places.items()}
-        if rest:
-            given[rest] = "/".join(segments[places[rest] :])
-        return route, given
+    def find(self, scope: Scope) -> Route | None:
+        """Return the first route that a request's path fits; its parameters go into the scope."""
+        path: str = scope["path"]
+        for prefix, _, pattern, route in self._by_slashes.get(path.count("/"), self._any):
+            if not path.startswith(prefix):
+                continue
+            match, child = pattern.matches(scope)
+            if match is not Match.NONE:
+                scope["path_params"] = child["path_params"]
+                return route
+        return None
 
 
-def _fitting(node: _Node, segments: list[str], place: int) -> Iterator[tuple[int, _Pattern]]:
-    """Yield the routes that the rest of a path fits."""
-    if place == len(segments):
-        if node.ends is not None:
-            yield node.ends
-        return
-    if node.rest is not None:
-        yield node.rest
-    literal = node.literals.get(segments[place])
-    if literal is not None:
-        yield from _fitting(literal, segments, place + 1)
-    if node.parameter is not None and segments[place]:
-        yield from _fitting(node.parameter, segments, place + 1)
+class _Nothing:
+    """Makes a pattern take any method: which ones there are is the route's matter."""
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        raise NotImplementedError
 
 
 def path_parameter(request: Request, name: str) -> str:

@@ -39,7 +39,7 @@ def application():
     ],
 )
 def test_the_first_route_that_a_path_fits_is_taken(application, path, route, parameters):
-    scope = {"path": path, "raw_path": path.encode()}
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode()}
     found, _ = application._route(scope)
     assert (None if found is None else found.name) == route
     assert scope.get("path_params", {}) == parameters
