@@ -15,7 +15,17 @@ namespace mlkit::propensity {
 
 namespace {
 
-constexpr double settled = 1e-13;    // chance that the top k is not decided, where it ends
+constexpr double settled = 1e-13;     // chance that the top k is not decided, where it ends,
+constexpr double negligible = 1e-10;  // or by its share in a rank,
+constexpr double slate_share = 1e-5;  // and in a slate that is more likely than
+constexpr double rare = 1e-8;         // this
+constexpr double tail = 3e-5;         // arms that are expected above the point where it begins,
+constexpr double most_in_tail = 1e-3;
+constexpr double tail_share = 2e-6;  // and the error of a rank that they may bring,
+constexpr double rounding = 1e-12;   // besides this
+constexpr double exact_tail = 1e-9;  // the last change of a continued fraction
+constexpr double tail_begin = 0.5;   // of the way from a mode to an arm's end
+constexpr int tail_steps = 5;
 constexpr double reach = 40;         // log of the density's fall at which an arm ends
 constexpr double core = 20;          // and from where on panels are as narrow as it asks
 constexpr double narrow_from = 1e5;  // curvature: six terms of the series hold to 1e-10
@@ -28,22 +38,28 @@ constexpr double per_tail = 8;       // and of the log of the chance that none i
 constexpr std::size_t most_panels = 1'000'000;
 
 struct Kernel {
+  decltype(&baseline::describe) describe;
   decltype(&baseline::find_ends) find_ends;
   decltype(&baseline::count_above) count_above;
   decltype(&baseline::densities) densities;
+  decltype(&baseline::above_point) above_point;
   decltype(&baseline::add_ranks) add_ranks;
 };
+
+#define MLKIT_PROPENSITY_KERNEL(isa)                   \
+  {isa::describe,  isa::find_ends,   isa::count_above, \
+   isa::densities, isa::above_point, isa::add_ranks}
 
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
     case simd::Isa::avx512:
-      return {avx512::find_ends, avx512::count_above, avx512::densities, avx512::add_ranks};
+      return MLKIT_PROPENSITY_KERNEL(avx512);
     case simd::Isa::avx2:
-      return {avx2::find_ends, avx2::count_above, avx2::densities, avx2::add_ranks};
+      return MLKIT_PROPENSITY_KERNEL(avx2);
 #endif
     default:
-      return {baseline::find_ends, baseline::count_above, baseline::densities, baseline::add_ranks};
+      return MLKIT_PROPENSITY_KERNEL(baseline);
   }
 }
 
@@ -108,32 +124,11 @@ std::pair<double, double> log_sigmoids(double y) {
   return {y > 0 ? -rest : y - rest, y > 0 ? -y - rest : -rest};
 }
 
-double log_gamma(double x) {
-  int sign;
-  return lgamma_r(x, &sign);
-}
-
-// log gamma(x) less Stirling's (x - 1/2) log x - x + log(2 pi) / 2.
-double stirling_rest(double x) {
-  if (x < 20)
-    return log_gamma(x) - ((x - 0.5) * std::log(x) - x + 0.5 * std::log(2 * std::numbers::pi));
-  const double i = 1 / x, square = i * i;
-  return i * (1.0 / 12 - square * (1.0 / 360 - square * (1.0 / 1260 - square / 1680)));
-}
-
-// log of a^a b^b / ((a + b)^(a + b) B(a, b)), the density at the mode.
-double log_height(double a, double b) {
-  return 0.5 * std::log(a / (a + b) * b / (2 * std::numbers::pi)) + stirling_rest(a + b) -
-         stirling_rest(a) - stirling_rest(b);
-}
-
-Arm arm_of(double a, double b) {
+Arm arm_of(double a, double b, double mode, double peak, double scale) {
   Arm arm{};
   arm.a = a, arm.b = b;
-  arm.mode = std::log(a) - std::log(b);
+  arm.mode = mode, arm.peak = peak, arm.scale = scale;
   const double m = a / (a + b), curvature = m * b;
-  arm.peak = a * -std::log1p(b / a) + b * -std::log1p(a / b);
-  arm.scale = std::exp(log_height(a, b));
   arm.narrow = curvature > narrow_from;
   arm.curve[0] = -curvature / 2;
   arm.curve[1] = -curvature * (1 - 2 * m) / 6;
@@ -164,22 +159,21 @@ class Integration {
  public:
   Integration(const double* a, const double* b, std::size_t count,
               const std::vector<std::uint32_t>& shown, std::size_t k, double width)
-      : k_(k), width_(width), kernel_(selected_kernel()) {
-    std::vector<Arm> arms(count);
-    for (std::size_t i = 0; i < count; ++i) arms[i] = arm_of(a[i], b[i]);
-    find_ends(arms, a, b);
+      : k_(k), width_(width), kernel_(selected_kernel()), others_(count - shown.size()) {
+    std::vector<Arm> arms = describe(a, b, count);
     std::vector<bool> is_shown(count);
     for (const auto i : shown) {
       is_shown[i] = true;
       arms[i].begin = arms[i].high;  // their propensity may lie in the tail
-      shown_.push_back(arms[i]);
     }
     // Those that begin first come first: what has not begun is the end of the list.
     std::vector<std::pair<double, std::size_t>> order;
     for (std::size_t i = 0; i < count; ++i)
       if (!is_shown[i]) order.emplace_back(-arms[i].high, i);
     std::sort(order.begin(), order.end());
-    for (const auto& [key, i] : order) others_.push_back(arms[i]);
+    arms_.reserve(count), extents_.reserve(count);
+    for (const auto& [key, i] : order) arms_.push_back(arms[i]);
+    for (const auto i : shown) arms_.push_back(arms[i]);
     for (const Arm& arm : arms) {
       const double curvature = -2 * arm.curve[0];
       extents_.push_back({arm.begin, arm.low, arm.narrow ? curvature : 0.0,
@@ -194,16 +188,17 @@ class Integration {
   }
 
   Propensities run() {
-    double y = extents_.front().begin;
-    double last = std::numeric_limits<double>::infinity();
-    for (const Extent& each : extents_) last = std::min(last, each.low);
-    const double enough = settled * std::pow(width_, 12);  // in proportion to the error
-    while (found_.panels < most_panels && y > last) {
-      y = step(y);
-      ++found_.panels;
-      if (undecided() < enough) break;
+    const double first = extents_.front().begin;
+    // Smaller errors than usual ask for a tail of panels, too.
+    if (width_ >= 1) {
+      const double y = begin_late(first);
+      if (y < first) {
+        integrate(y);
+        if (is_tail_small()) return found_;
+      }
+      clear();
     }
-    found_.slate = slate();
+    integrate(first);
     return found_;
   }
 
@@ -211,23 +206,30 @@ class Integration {
   std::size_t k_;
   double width_;
   Kernel kernel_;
-  std::vector<Arm> shown_, others_;
+  std::size_t others_;                     // how many of
+  std::vector<Arm> arms_;                  // those that are not shown, and the shown ones
   std::vector<Extent> extents_, crossed_;  // of all arms; of those that the next panel crosses
   std::size_t begun_ = 0;                  // how many of `extents_` have been crossed, or are
   Crowd crowd_;                            // at the left end of the last panel
   std::vector<double> density_, above_, scratch_, counts_;
   std::vector<double> slate_density_, none_above_, halves_;  // of all panels
+  std::vector<double> tails_;  // of the shown arms, above the point where the panels begin
+  double in_tail_ = 0;         // how many arms are expected there
+  double slate_error_ = 0;     // that they may bring
+  bool has_likely_slate_ = false;
   Propensities found_;
 
-  void find_ends(std::vector<Arm>& arms, const double* a, const double* b) const {
-    const std::size_t count = arms.size();
-    std::vector<double> mode(count), peak(count), high(count), begin(count), low(count);
-    for (std::size_t i = 0; i < count; ++i) mode[i] = arms[i].mode, peak[i] = arms[i].peak;
+  std::vector<Arm> describe(const double* a, const double* b, std::size_t count) const {
+    std::vector<double> mode(count), peak(count), scale(count), high(count), begin(count),
+        low(count);
+    kernel_.describe(a, b, count, mode.data(), peak.data(), scale.data());
     constexpr End wanted[end_count] = {{1, reach}, {1, core}, {-1, reach}};
     double* const ends[end_count] = {high.data(), begin.data(), low.data()};
     kernel_.find_ends(a, b, mode.data(), peak.data(), count, wanted, ends);
+    std::vector<Arm> arms;
+    arms.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
-      Arm& arm = arms[i];
+      Arm& arm = arms.emplace_back(arm_of(a[i], b[i], mode[i], peak[i], scale[i]));
       arm.high = high[i], arm.begin = begin[i], arm.low = low[i];
       if (!arm.narrow) continue;
       // Its logarithms would cancel; it is nearly a Gauss curve.
@@ -236,6 +238,75 @@ class Integration {
       arm.begin = arm.mode + std::sqrt(2 * core) * spread;
       arm.low = arm.mode - std::sqrt(2 * reach) * spread;
     }
+    return arms;
+  }
+
+  // Everything as before the first panel.
+  void clear() {
+    for (Arm& arm : arms_) arm.right = 0;
+    crossed_.clear(), tails_.clear();
+    slate_density_.clear(), none_above_.clear(), halves_.clear();
+    begun_ = 0, crowd_ = {}, in_tail_ = slate_error_ = 0;
+    std::fill(found_.ranks.begin(), found_.ranks.end(), 0.0);
+  }
+
+  // Find a point above which about `tail` arms are expected, and each arm's chance there: a
+  // continued fraction is a panel's work, where the tail would take a dozen. Infinite: there is no
+  // such point, or the chances are not exact there.
+  double begin_late(double first) {
+    constexpr double none = std::numeric_limits<double>::infinity();
+    double y = -none;
+    for (const Arm& arm : arms_) y = std::max(y, arm.mode + tail_begin * (arm.high - arm.mode));
+    for (int step = 0; step < tail_steps; ++step) {
+      if (!(y < first) || !(std::abs(y) < bent)) return none;
+      const bool is_exact = cut(y);
+      if (!is_exact || !(crowd_.above > 0 && crowd_.density > 0)) return none;
+      if (crowd_.above < most_in_tail && crowd_.above > tail / 30) {
+        in_tail_ = crowd_.above;
+        for (std::size_t i = others_; i < arms_.size(); ++i) tails_.push_back(arms_[i].right);
+        return y;
+      }
+      // Newton's step for the logarithm, which is concave.
+      y += std::log(crowd_.above / tail) * crowd_.above / crowd_.density;
+    }
+    return none;
+  }
+
+  // Set the arms' right edges to y; false: a chance there is not exact.
+  bool cut(double y) {
+    const double x = 1 / (1 + std::exp(-y)), rest = 1 / (1 + std::exp(y));
+    const auto [log_x, log_rest] = log_sigmoids(y);
+    const Point point{y, x, rest, log_x, log_rest};
+    std::vector<double> density(arms_.size()), above(arms_.size());
+    const double change =
+        kernel_.above_point(point, arms_.data(), arms_.size(), density.data(), above.data());
+    crowd_ = {};
+    for (std::size_t i = 0; i < arms_.size(); ++i) {
+      arms_[i].right = above[i];
+      crowd_.above += above[i], crowd_.density += density[i];
+    }
+    return change <= exact_tail * crowd_.above;
+  }
+
+  // Add what the tail brings: an arm there has rank r + 1 if r others are there, with the chance
+  // from 0 (for rank 1: from 1 - crowd) to crowd^r / r!, of which we take the middle. False: that may
+  // be too wrong.
+  bool is_tail_small() {
+    bool is_small = true;
+    const auto add = [&](double& to, double middle, double share) {
+      to += middle;
+      is_small = is_small && middle * share <= tail_share * to + rounding;
+    };
+    for (std::size_t i = 0; i < tails_.size(); ++i) {
+      const double others = std::max(0.0, in_tail_ - tails_[i]);
+      double most = tails_[i];
+      add(found_.ranks[i * k_], most * (1 - others / 2), others);
+      for (std::size_t r = 1; r < k_; ++r) {
+        most *= others / static_cast<double>(r);
+        add(found_.ranks[i * k_ + r], most / 2, 1);
+      }
+    }
+    return is_small && (found_.slate < rare || slate_error_ <= slate_share * found_.slate);
   }
 
   // The left edge of the panel that begins at y.
@@ -295,20 +366,34 @@ class Integration {
     }
   }
 
+  // From y on to the left.
+  void integrate(double y) {
+    double last = std::numeric_limits<double>::infinity();
+    for (const Extent& each : extents_) last = std::min(last, each.low);
+    bool is_decided = false;
+    while (found_.panels < most_panels && y > last && !is_decided) {
+      y = step(y);
+      ++found_.panels;
+      is_decided = is_enough();
+    }
+    found_.slate = slate();
+  }
+
   double step(double right) {
     const double left = edge(right);
     Panel panel;
     place(panel, left, right);
     std::fill(counts_.begin(), counts_.end(), 0.0);
     std::fill_n(counts_.begin(), nodes, 1.0);
+    const std::size_t shown = arms_.size() - others_;
     std::size_t begun = 0;
-    while (begun < others_.size() && others_[begun].high > left) ++begun;
-    crowd_ = kernel_.count_above(panel, others_.data(), begun, k_, counts_.data());
-    for (std::size_t i = 0; i < shown_.size(); ++i)
-      kernel_.densities(panel, shown_[i], &density_[i * nodes], &above_[i * nodes]);
-    for (std::size_t i = 0; i < shown_.size(); ++i)
+    while (begun < others_ && arms_[begun].high > left) ++begun;
+    crowd_ = kernel_.count_above(panel, arms_.data(), begun, k_, counts_.data());
+    for (std::size_t i = 0; i < shown; ++i)
+      kernel_.densities(panel, arms_[others_ + i], &density_[i * nodes], &above_[i * nodes]);
+    for (std::size_t i = 0; i < shown; ++i)
       crowd_.above += above_[i * nodes], crowd_.density += density_[i * nodes];
-    kernel_.add_ranks(panel, density_.data(), above_.data(), shown_.size(), k_, counts_.data(),
+    kernel_.add_ranks(panel, density_.data(), above_.data(), shown, k_, counts_.data(),
                       scratch_.data(), found_.ranks.data());
     slate_density_.insert(slate_density_.end(), density_.begin(), density_.end());
     none_above_.insert(none_above_.end(), counts_.begin(), counts_.begin() + nodes);
@@ -318,25 +403,42 @@ class Integration {
 
   // P(fewer than k arms are above the lowest node): nothing below matters once this is tiny.
   double undecided() const {
-    const double* all = scratch_.data() + shown_.size() * k_ * nodes;
+    const double* all = scratch_.data() + (arms_.size() - others_) * k_ * nodes;
     double sum = 0;
     for (std::size_t r = 0; r < k_; ++r) sum += all[r * nodes];
     return sum;
   }
 
+  // Whether what is below the last panel is nothing to any rank, and to a slate that is not rare.
+  bool is_enough() {
+    const double left = undecided();
+    if (left < settled * std::pow(width_, 12)) return true;  // in proportion to the error
+    if (width_ < 1 || has_likely_slate_) return false;
+    for (const double rank : found_.ranks)
+      if (left > negligible * rank + rounding) return false;
+    const double likely = slate();
+    has_likely_slate_ = likely + left > rare && left > slate_share * likely;
+    return !has_likely_slate_;
+  }
+
   // The chain h <- int_{-inf}^{y} g h, from the last place to the first.
-  double slate() const {
+  double slate() {
+    const std::size_t shown = arms_.size() - others_;
     std::vector<double> h = none_above_, f(h.size());
-    double total = 0;
-    for (std::size_t i = shown_.size(); i-- > 0;) {
+    double total = 1, after = 1, most_after = 1, most = 1;  // of this place on, and of the next
+    for (std::size_t i = shown; i-- > 0;) {
       for (std::size_t p = 0; p < halves_.size(); ++p)
         for (std::size_t q = 0; q < nodes; ++q) {
           const std::size_t at = p * nodes + q;
-          f[at] = slate_density_[(p * shown_.size() + i) * nodes + q] * h[at];
+          f[at] = slate_density_[(p * shown + i) * nodes + q] * h[at];
         }
-      total = from_the_left(f, h);
+      after = total, total = from_the_left(f, h);
+      most_after = most, most = total + (tails_.empty() ? 0 : tails_[i] * most);
     }
-    return total;
+    if (tails_.empty() || shown == 0) return total;
+    // The first is in the tail: alone or, from 0 to the most that is possible, with the second.
+    slate_error_ = tails_[0] * (shown > 1 ? (most_after - after) : in_tail_) / 2;
+    return total + tails_[0] * after + (shown > 1 ? slate_error_ : -slate_error_);
   }
 
   // The integral of f up to each node, and that of all: from the left, since it may be tiny.

@@ -7,8 +7,9 @@
 //
 // g_i is smooth and log-concave. The number of arms above y is Poisson-binomial: its lowest
 // probabilities come from products of (1 - S) + S z, cut off at z^k, whose terms are all positive.
-// Panels of 8 Gauss-Legendre nodes go from the right end to the left until it is settled who is in
-// the top k; S is summed up on the way, so that it is relatively exact in the upper tail.
+// Panels of 8 Gauss-Legendre nodes go from the right end, or from where few arms are expected above,
+// to the left until it is settled who is in the top k; S is summed up on the way, so that it is
+// relatively exact in the upper tail.
 #pragma once
 
 #include <cstddef>

@@ -162,6 +162,30 @@ def test_ranks_and_slates_have_the_errors_that_are_promised(kind, count):
             assert_allclose(found.slate, finer.slate, rtol=1e-4)
 
 
+TAILS = {
+    "a coin above all others": ([2e-4, 90.0, 80.0, 30.0], [1.0, 10.0, 20.0, 70.0]),
+    "two coins": ([1e-6, 3e-4, 90.0, 30.0], [1e-2, 1e-3, 10.0, 70.0]),
+    "a wide arm above narrow ones": ([1.0, 3e4, 3.1e4, 3.05e4], [30.0, 1e6, 1e6, 1e6]),
+    "a spike far above": ([1e7, 3.0, 2.0, 4.0], [2e7, 30.0, 30.0, 40.0]),
+    "a spike in a tail": ([3.0, 3e6, 2.0, 2.0], [300.0, 7e7, 150.0, 200.0]),
+    "few impressions among many": ([1.0] + [30.0] * 60, [3.0] + [1000.0] * 60),
+    "a hopeless arm": ([1.0] + [300.0] * 60, [200.0] + [1000.0] * 60),
+    "nothing to win": ([50.0, 90.5], [1.0, 1e-3]),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_what_lies_in_the_tail_counts(name):
+    """Panels begin where few arms are expected above, but for smaller errors at the end."""
+    a, b = map(np.array, TAILS[name])
+    for k in range(1, min(len(a), 5) + 1):
+        for shown in (range(k), range(len(a) - k, len(a))):
+            found, finer = (top_k(a, b, k, list(shown), error=e) for e in (1e-5, 1e-12))
+            assert_allclose(found.ranks, finer.ranks, rtol=1e-5, atol=5e-12)
+            if finer.slate > 1e-8:
+                assert_allclose(found.slate, finer.slate, rtol=1e-4)
+
+
 def test_every_instruction_set_gives_the_same_bits(monkeypatch):
     rng = np.random.default_rng(5)
     a, b = 10 ** rng.uniform(-3, 8, (2, 60))
