@@ -280,3 +280,41 @@ def test_a_sender_whose_lease_is_over_records_only_what_it_has_sent(hosts):
         assert other.outbox.claim("third", 2, 600.0) == []
         other.outbox.settle(late[0], "other", "queued", "busy", 0.0)
     assert [(e.state, e.error) for e in other.outbox.mails("queued")] == [("queued", "busy")]
+
+
+def test_events_for_what_a_transaction_has_made_or_claimed_come_into_no_inbox(hosts):
+    one, two = hosts.host(), hosts.host()
+    one.register()
+    free, here, owned = waits(two), waits(two), running(two, begin(two))
+    with one.gathering(adopts=True, here={here.number}) as arrivals, one.transaction():
+        row = one.create("p", "d", {}, "", 1.0)
+        assert one.claim(free.number).epoch == free.epoch + 1
+        assert [one.claim(each.number).epoch for each in (free, here, owned)] == [
+            free.epoch + 1, here.epoch, owned.epoch,
+        ]  # fmt: skip
+        handed = [one.hand(each.number, Claim(1, "ann")) for each in (row, free, free)]
+        delivered = [one.hand(each.number, Claim(1, "ann")) for each in (here, owned)]
+    assert len({*handed, *delivered}) == 5
+    assert max(handed) < 0 < min(delivered)
+    assert [(each.row, each.instance) for each in arrivals.handed] == [
+        (handed[0], row.number), (handed[1], free.number), (handed[2], free.number),
+    ]  # fmt: skip
+    assert numbers(arrivals.taken) == [free.number]
+    inbox = one.mailbox.inbox([row.number, free.number, here.number, owned.number])
+    assert [each.row for each in inbox] == delivered
+    # What was handed over is decided like all else, and leaves nothing that anybody reads.
+    assert append(one, arrivals.taken[0], 1, verdicts={handed[1]: "", handed[2]: "no"}) == 2
+    assert [one.mailbox.verdict(each) for each in handed] == [None, None, None]
+
+
+def test_nothing_is_handed_over_where_nobody_applies_it(hosts):
+    one, two = hosts.host(), hosts.host()
+    one.register()
+    free = waits(two)
+    with one.gathering(adopts=True) as arrivals, one.transaction():
+        made = one.create("p", "d", {}, "", 1.0)
+        assert one.claim(free.number).epoch == free.epoch
+        numbers_of = [one.hand(each.number, Claim(1, "ann")) for each in (made, free)]
+    assert min(numbers_of) > 0
+    assert (arrivals.taken, arrivals.handed) == ([], [])
+    assert len(one.mailbox.inbox([made.number, free.number])) == 2

@@ -144,13 +144,30 @@ class Journal(Protocol):
         This process has to hold; what is left out may be somebody else's work, see `work`.
         """
 
-    def gathering(self, adopts: bool) -> AbstractContextManager[Arrivals]:
+    def claim(self, number: int) -> Row:
+        """Return, inside a transaction, an instance for which an event comes next.
+
+        It is taken where `gathering` lets it, else kept as it is until the transaction ends.
+        """
+
+    def hand(self, number: int, event: AnyEvent) -> int:
+        """Deliver an event, inside a transaction; return its number for the verdict about it.
+
+        For an instance that the transaction has made or claimed it comes into no inbox: whoever
+        gathers applies it in the same transaction.
+        """
+
+    def gathering(
+        self, adopts: bool, here: Collection[int] | None = None
+    ) -> AbstractContextManager[Arrivals]:
         """Note what the transactions of a block leave for whoever runs instances.
 
         The block clears it whenever it begins a transaction, which may be done again.
 
         Args:
             adopts: Whether this process, which holds, owns what they create.
+            here: The instances that it moves already, where it applies in the same transaction what
+                is handed to others; None: it does not.
         """
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:

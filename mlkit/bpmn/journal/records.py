@@ -218,17 +218,24 @@ class Arrivals:
         created: New instances that this process has owned from their first moment on.
         delivered: The numbers of all that may go on.
         taken: Those of the others that this process has taken for that.
+        handed: Events for some of those, which the transaction has to apply: they are in no inbox.
+            In place of a row they have a number below 0.
+        new: The numbers of the instances for which events may be handed over.
     """
 
     created: list[Row] = field(default_factory=list)
     delivered: set[int] = field(default_factory=set)
     taken: list[Row] = field(default_factory=list)
+    handed: list[Delivered] = field(default_factory=list)
+    new: set[int] = field(default_factory=set)
 
     def clear(self) -> None:
         """Forget what a transaction that is done again has left."""
         self.created.clear()
         self.delivered.clear()
         self.taken.clear()
+        self.handed.clear()
+        self.new.clear()
 
 
 class Delivered(NamedTuple):

@@ -325,7 +325,7 @@ class Starter:
                 return journal.get(done[1])
         deployed = journal.deployments.require(request.process, request.version)
         start = Start(variables, request.node, request.key, by=request.by)
-        row = self.begin(journal, deployed, start, request.message, request.source)
+        row, _ = self.begin(journal, deployed, start, request.message, request.source)
         if request.once is not None:
             journal.deployments.remember(request.once, digest, row.number, time.time())
         return row
@@ -338,7 +338,7 @@ class Starter:
         message: str | None,
         source: str,
         asks: bool = False,
-    ) -> Row:
+    ) -> tuple[Row, int]:
         """Add an instance of a definition, inside a transaction.
 
         Args:
@@ -348,6 +348,9 @@ class Starter:
             message: Start at the event of this message.
             source: Where the request comes from, for the audit log.
             asks: Whether the caller waits for the verdict about the start.
+
+        Returns:
+            The instance, and the number of its start for who asks.
 
         Raises:
             InputMissing: There is no start event for the message.

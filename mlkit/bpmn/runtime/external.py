@@ -122,9 +122,14 @@ def require_held(journal: Journal, identifier: str, worker: str, what: str) -> E
     return task
 
 
-def _require_mine(journal: Journal, identifier: str, worker: str, what: str) -> ExternalTask:
+def _require_mine(
+    journal: Journal, identifier: str, worker: str, what: str, reports: bool = True
+) -> ExternalTask:
+    """Return a task that a worker has; who `reports` on it has an event for its instance."""
     task = require_held(journal, identifier, worker, what)
-    if journal.get(task.instance, keep=True).status == "suspended":
+    number = task.instance
+    row = journal.claim(number) if reports else journal.get(number, keep=True)
+    if row.status == "suspended":
         raise TaskSuspended(task.id)
     return task
 
@@ -156,7 +161,7 @@ def extend(journal: Journal, identifier: str, worker: str, seconds: float, now: 
         NotYours: Another worker has it, or the lock has ended.
     """
     what = "The lock of the External Task {} cannot be extended by worker '{}''."
-    task = _require_mine(journal, identifier, worker, what)
+    task = _require_mine(journal, identifier, worker, what, reports=False)
     if not task.is_locked(now):
         raise NotYours(
             "Cannot extend a lock that expired: lockExpirationTime is not greater than or equal to"
@@ -210,7 +215,10 @@ def _end(journal: Journal, task: ExternalTask, event: AnyEvent) -> int:
     """Withdraw a task, so that it can be ended once, and let its instance know."""
     if not journal.external.withdraw(task.instance, task.activation):
         raise UnknownTask(task.id)
-    return journal.mailbox.deliver(task.instance, event, asks=True)
+    if isinstance(event, Complete) and event.files:
+        # What comes of them is in a folder, which no transaction takes back.
+        return journal.mailbox.deliver(task.instance, event, asks=True)
+    return journal.hand(task.instance, event)
 
 
 def fail(
@@ -250,7 +258,7 @@ def fail(
         report.worker,
         report.printed,
     )
-    return journal.mailbox.deliver(task.instance, event, asks=True)
+    return journal.hand(task.instance, event)
 
 
 # -- operators -----------------------------------------------------------------------------

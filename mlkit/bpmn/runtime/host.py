@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Arrivals, Damaged, Entry, Recorded, Row, TakenOver
+from mlkit.bpmn.journal.records import Append, Arrivals, Damaged, Entry, Recorded, Row, TakenOver
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
@@ -62,6 +62,26 @@ class Verdict(NamedTuple):
     status: str = ""
 
 
+class _CannotMove(Exception):
+    """An instance cannot be moved in the transaction that brings its event."""
+
+
+class _Written(NamedTuple):
+    """What one transaction has written.
+
+    Attributes:
+        results: What the functions have returned.
+        arrivals: What they leave for whoever runs instances.
+        moved: The instances that have moved in the same transaction.
+        appends: What that has added to each.
+    """
+
+    results: list[Any]
+    arrivals: Arrivals
+    moved: list[Running]
+    appends: list[Append]
+
+
 class Host:
     """Moves the instances of a journal in a thread of its own.
 
@@ -70,7 +90,6 @@ class Host:
         settings: How scripts run.
         drain_timeout: Seconds that running scripts have to end on `stop`.
         watch: Called, in the host's thread, after a commit with each event of an instance.
-
 
     Attributes:
         on_offer: Called, in the host's thread, with the topics of tasks that a commit has offered
@@ -161,7 +180,8 @@ class Host:
         """Let a function write to the journal, in a transaction with others.
 
         Args:
-            function: Called once, or again where another one of the same transaction failed.
+            function: Called once, or again where another one of the same transaction failed, or an
+                instance could not be moved in it.
                 What it raises undoes what it has written, and goes to who waits for it.
             is_settled_later: Whether who waits takes nothing for done before the verdict about an
                 event that is written: the commit of the verdict makes both durable.
@@ -261,7 +281,7 @@ class Host:
         runner.commit()
         self._report_problems()
         self._leave_rested()
-        # What comes by this is taken in, and read from the inboxes before anything is left again.
+        # What this does not apply itself is read from the inboxes before anything is left again.
         self._write_all()
         taken = self._deadline is None and self._take()
         # Whatever else there is to do: the next pass leaves what rests, and its inbox unread.
@@ -278,46 +298,100 @@ class Host:
         writes = [each for each in waiting if each.future.set_running_or_notify_cancel()]
         if not writes:
             return
-        if not self._try_together(writes):
-            for each in writes:
-                self._try_together([each])
+        if self._try_together(writes):
+            return
+        for each in writes:
+            if not self._try_together([each]):
+                self._try_together([each], applies=False)
 
-    def _try_together(self, writes: list[_Write]) -> bool:
-        """Write in one transaction; return whether who waits knows now what has come of it."""
+    def _try_together(self, writes: list[_Write], applies: bool = True) -> bool:
+        """Write in one transaction; return whether who waits knows now what has come of it.
+
+        Args:
+            writes: What to write.
+            applies: Whether instances that nobody has move in the same transaction; where that
+                fails, they take what is for them from their inboxes.
+        """
         try:
-            results, arrivals = self._write_together(writes)
+            written = self._write_together(writes, applies)
         except Exception as error:
-            if len(writes) > 1:
+            if len(writes) > 1 or isinstance(error, _CannotMove):
                 return False
             writes[0].future.set_exception(error)
             return True
-        for each, result in zip(writes, results, strict=True):
+        for each, result in zip(writes, written.results, strict=True):
             each.future.set_result(result)
-        self._take_in(arrivals)
+        if written.moved:
+            self._touched |= {each.number: each for each in written.moved}
+            self.on_lease("taken", len(written.moved))
+            self._runner.proceed_from(written.appends)
+            self._leave_rested()
+        self._take_in(written.arrivals, {each.number for each in written.moved})
         return True
 
-    def _write_together(self, writes: list[_Write]) -> tuple[list[Any], Arrivals]:
+    def _write_together(self, writes: list[_Write], applies: bool) -> _Written:
         journal = self._session.journal
         are_settled_later = all(each.is_settled_later for each in writes)
         # While scripts end before a stop, nothing is taken any more.
         adopts = self._deadline is None and journal.holds()
-        relaxed = journal.relaxed() if are_settled_later else contextlib.nullcontext()
-        with journal.gathering(adopts) as arrivals, relaxed:
+        applies &= adopts
+        here = self._runner.instances.keys() | self._not_before.keys()
+        relaxes = are_settled_later and not applies
+        relaxed = journal.relaxed() if relaxes else contextlib.nullcontext()
+        moved: list[Running] = []
+        is_moving = False
 
-            def work() -> list[Any]:
-                arrivals.clear()
-                results = [each.function(journal) for each in writes]
-                if adopts:
-                    here = self._runner.instances.keys() | self._not_before.keys()
-                    new = {each.number for each in arrivals.created}
-                    arrivals.taken += journal.take_free(arrivals.delivered - here - new)
-                return results
+        def work() -> _Written:
+            nonlocal is_moving
+            is_moving = False
+            self._forget(moved)
+            arrivals.clear()
+            results = [each.function(journal) for each in writes]
+            if adopts:
+                new = {each.number for each in (*arrivals.created, *arrivals.taken)}
+                arrivals.taken += journal.take_free(arrivals.delivered - here - new)
+            is_moving = bool(arrivals.handed)
+            appends = self._move(arrivals, moved) if is_moving else []
+            is_moving = False
+            return _Written(results, arrivals, moved, appends)
 
-            return journal.atomically(work), arrivals
+        with journal.gathering(adopts, here if applies else None) as arrivals, relaxed:
+            try:
+                return journal.atomically(work)
+            except BaseException as error:
+                self._forget(moved)
+                if is_moving and isinstance(error, Exception):
+                    raise _CannotMove from error
+                raise
 
-    def _take_in(self, arrivals: Arrivals) -> None:
+    def _forget(self, moved: list[Running]) -> None:
+        for each in moved:
+            self._runner.forget(each)
+        moved.clear()
+
+    def _move(self, arrivals: Arrivals, moved: list[Running]) -> list[Append]:
+        """Apply, inside a transaction, what was handed over; note the instances that it moves."""
+        numbers = {each.instance for each in arrivals.handed}
+        rows = [each for each in (*arrivals.created, *arrivals.taken) if each.number in numbers]
+        for row, recorded in self._read_begun(rows):
+            running = self._session.restore(row, recorded)
+            running.pool = self._scripts.of(self._session.configuration_of(row))
+            moved.append(running)
+            self._runner.add(running)
+        for number, instance, event in arrivals.handed:
+            self._runner.hand(self._runner.instances[instance], number, event)
+        return self._runner.write()
+
+    def _read_begun(self, rows: list[Row]) -> list[tuple[Row, Recorded | None]]:
+        """Return instances with what the journal has recorded of those that have begun."""
+        begun = [each for each in rows if each.sequence]
+        read = {row.number: found for row, found in self._session.journal.load_recorded(begun)}
+        return [(each, read.get(each.number)) for each in rows]
+
+    def _take_in(self, arrivals: Arrivals, moved: set[int]) -> None:
         """Begin what is new; look for who runs what else may go on, if it is not here."""
-        self._restore_all([*arrivals.created, *arrivals.taken])
+        new = (*arrivals.created, *arrivals.taken)
+        self._restore_all([each for each in new if each.number not in moved])
         self._runner.look_again = 0.0
         if not arrivals.delivered <= self._runner.instances.keys():
             self._look = 0.0
@@ -339,12 +413,8 @@ class Host:
         return bool(taken)
 
     def _restore_all(self, taken: list[Row]) -> None:
-        begun = [each for each in taken if each.sequence]
-        read = {
-            row.number: recorded for row, recorded in self._session.journal.load_recorded(begun)
-        }
-        for row in taken:
-            self._restore(row, read.get(row.number))
+        for row, recorded in self._read_begun(taken):
+            self._restore(row, recorded)
         if taken:
             self.on_lease("taken", len(taken))
 

@@ -103,6 +103,7 @@ class Runner:
         self.timers: list[tuple[float, int, int]] = []
         self.dirty: dict[int, Running] = {}
         self.effects: list[tuple[Running, AnyEffect]] = []
+        self._raises = False
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_entry: Callable[[Running, Entry], None] | None = None
@@ -157,7 +158,7 @@ class Runner:
 
         What the failed step has changed already is forgotten.
         """
-        if self.journal is None or running.row is None:
+        if self.journal is None or running.row is None or self._raises:
             raise error
         at = self.clock.now()
         if isinstance(error, OutOfTime):
@@ -200,9 +201,7 @@ class Runner:
         self.problems.append(error)
         running.is_dropped = True
         self.attempts.stop_all(running)
-        self.instances.pop(running.number, None)
-        self.dirty.pop(running.number, None)
-        self.effects = [each for each in self.effects if each[0] is not running]
+        self.forget(running)
         if self.journal is not None and running.row is not None and self.journal.holds():
             self.journal.release([running.row])
 
@@ -296,21 +295,28 @@ class Runner:
         Args:
             releases: Whether instances that rest may be left to anybody; see `rests`.
         """
-        dirty, effects = self.dirty, self.effects
-        if not dirty and not effects:
+        if not self.dirty and not self.effects:
             return
-        written = select_rows(effects)
+        appends: list[Append] = []
         if self.journal is not None:
             try:
-                sequences = self._write(self.journal, dirty, written, releases)
+                appends = self.journal.atomically(lambda: self.write(releases))
             except TakenOver as error:
                 self.drop(self.instances[error.number], error)
                 self.commit(releases)
                 return
-            for number, sequence in sequences.items():
-                dirty[number].sequence = sequence
-            if not self.require_lease():
-                return
+        self.proceed_from(appends)
+
+    def proceed_from(self, appends: list[Append]) -> None:
+        """Do what follows from a commit: from what `write` has written, and all that led to it."""
+        dirty, effects = dict(self.dirty), self.effects
+        for each in appends:
+            dirty[each.number].sequence = each.after
+            dirty[each.number].is_released = each.releases
+        if not self.require_lease():
+            for running in dirty.values():  # They are durable nevertheless.
+                self._report_verdicts(running, running.changes)
+            return
         self.dirty, self.effects = {}, []
         for running in dirty.values():
             changes, running.changes = running.changes, Changes()
@@ -319,8 +325,8 @@ class Runner:
             self._report(running, changes)
         for running, effect in effects:
             self._act(running, effect)
-        if self.on_offer is not None and written:
-            self.on_offer(set(topics(written)))
+        if self.on_offer is not None and (offered := set(topics(effects))):
+            self.on_offer(offered)
         self.pool.send()
 
     def _report(self, running: Running, changes: Changes) -> None:
@@ -331,18 +337,17 @@ class Runner:
         if self.on_entry is not None:
             for entry in changes.entries:
                 self.on_entry(running, entry)
+        self._report_verdicts(running, changes)
+
+    def _report_verdicts(self, running: Running, changes: Changes) -> None:
         if self.on_verdict is not None:
             for row, refusal in changes.verdicts.items():
                 self.on_verdict(running, row, refusal)
 
-    def _write(
-        self,
-        journal: Journal,
-        dirty: dict[int, Running],
-        written: list[tuple[Running, AnyEffect]],
-        releases: bool,
-    ) -> dict[int, int]:
-        """Write one commit; return the new sequence number of each instance in it."""
+    def write(self, releases: bool = True) -> list[Append]:
+        """Write what was applied, inside a transaction; when durable, `proceed_from` follows."""
+        journal = self.journal
+        assert journal is not None
         # One that has taken nothing has nobody who watches it, and would leave it.
         appends = [
             Append(
@@ -352,26 +357,38 @@ class Runner:
                 running.changes,
                 releases and bool(running.changes.entries) and self.rests(running),
             )
-            for _, running in sorted(dirty.items())
+            for _, running in sorted(self.dirty.items())
             if running.row is not None
         ]
-
-        def work() -> dict[int, int]:
-            sequences = journal.append_all(appends)
-            if written:
-                now = self.clock.now()
-                lock_messages(journal, written)
-                for running, effect in written:
-                    write(journal, running, effect, now)
-            return sequences
-
+        journal.append_all(appends)
+        rows = select_rows(self.effects)
+        if rows:
+            now = self.clock.now()
+            lock_messages(journal, rows)
+            for running, effect in rows:
+                write(journal, running, effect, now)
         # What was sent may be for an instance here, and what is waited for may be there already.
-        if any(isinstance(effect, Send | Subscribe) for _, effect in written):
+        if any(isinstance(effect, Send | Subscribe) for _, effect in rows):
             self.look_again = 0.0
-        sequences = journal.atomically(work)
-        for each in appends:
-            dirty[each.number].is_released = each.releases
-        return sequences
+        return appends
+
+    def hand(self, running: Running, number: int, event: AnyEvent) -> None:
+        """Apply an event from outside, inside the transaction that `write` then completes.
+
+        A defect is raised: who calls forgets the instance, which takes the event from its inbox.
+        """
+        self._raises = True
+        try:
+            running.changes.verdicts[number] = self._take(running, event)
+        finally:
+            self._raises = False
+        self.dirty[running.number] = running
+
+    def forget(self, running: Running) -> None:
+        """Forget an instance that a transaction has brought and that was undone."""
+        self.instances.pop(running.number, None)
+        self.dirty.pop(running.number, None)
+        self.effects = [each for each in self.effects if each[0] is not running]
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:

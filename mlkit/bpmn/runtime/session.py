@@ -221,7 +221,7 @@ class Session:
 
         def create(journal: Journal) -> Row:
             name = journal.store_definition(diagram.path.name, diagram.content, resources)
-            return add(journal, process.id, name, options, start, at, source)
+            return add(journal, process.id, name, options, start, at, source)[0]
 
         row = self.write(create)
         self.engines.setdefault((row.definition, process.id), engine)
@@ -464,12 +464,15 @@ def add(
     at: float,
     source: str,
     asks: bool = False,
-) -> Row:
-    """Add an instance of a stored definition with its start in its inbox, inside a transaction.
+) -> tuple[Row, int]:
+    """Add an instance of a stored definition with its start for it, inside a transaction.
 
-    `asks` keeps the verdict about its start for who waits until it has begun.
+    Who `asks` waits until it has begun, and gets the number of the start for the verdict.
     """
     row = journal.create(process, definition, options, start.key, at)
     audit(journal, row, start, source)
-    journal.mailbox.enqueue(row.number, structs.replace(start, instance=row.id), asks)
-    return row
+    event = structs.replace(start, instance=row.id)
+    if asks:
+        return row, journal.hand(row.number, event)
+    journal.mailbox.enqueue(row.number, event)
+    return row, 0

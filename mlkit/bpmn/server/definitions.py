@@ -203,7 +203,8 @@ class _Definitions:
         starter, source = self._context.starter, client(request)
 
         def begin(journal: Journal) -> Instance:
-            return describe_started(journal, starter.begin(journal, deployed, start, None, source))
+            row, _ = starter.begin(journal, deployed, start, None, source)
+            return describe_started(journal, row)
 
         return answer(await self._context.write(begin), 201)
 

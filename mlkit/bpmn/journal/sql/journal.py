@@ -12,7 +12,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.artifacts import ArtifactStore
 from mlkit.bpmn.journal.owner import Owner
-from mlkit.bpmn.journal.records import Append, Arrivals, Changes, Log, Recorded, Row
+from mlkit.bpmn.journal.records import Append, Arrivals, Changes, Delivered, Log, Recorded, Row
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
 from mlkit.bpmn.journal.sql.archive import SqlArchive
 from mlkit.bpmn.journal.sql.audit import SqlAudit
@@ -84,6 +84,8 @@ class SqlJournal:
         self._writer = EventWriter(database, self.mailbox, self.index, self.outbox, self.external)
         self._shared = SharedArtifacts(database, folder, artifacts)
         self._arrivals: Arrivals | None = None
+        self._here: Collection[int] | None = None
+        self._handed = 0
         try:
             migrate(database, COMPONENTS)
         except BaseException:
@@ -159,6 +161,8 @@ class SqlJournal:
         # From now on it is this process's: nobody has to find and take it.
         row = self._instances.create(process, definition, options, key, at, self.owner.name)
         self._arrivals.created.append(row)
+        if self._here is not None:
+            self._arrivals.new.add(row.number)
         return row
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
@@ -258,15 +262,36 @@ class SqlJournal:
         return self._instances.readable(taken[0]) if taken else None
 
     @contextmanager
-    def gathering(self, adopts: bool) -> Iterator[Arrivals]:
+    def gathering(self, adopts: bool, here: Collection[int] | None = None) -> Iterator[Arrivals]:
         """Note what the transactions of a block leave for whoever runs instances."""
         found = Arrivals()
-        self._arrivals = found if adopts else None
+        self._arrivals, self._here = found if adopts else None, here
         known, self.mailbox.on_delivery = self.mailbox.on_delivery, found.delivered.add
         try:
             yield found
         finally:
-            self._arrivals, self.mailbox.on_delivery = None, known
+            self._arrivals = self._here = None
+            self.mailbox.on_delivery = known
+
+    def claim(self, number: int) -> Row:
+        """Return, inside a transaction, an instance for which an event comes next."""
+        arrivals, here = self._arrivals, self._here
+        if arrivals is None or here is None or number in here or number in arrivals.new:
+            return self.get(number, keep=True)
+        for row in self.take_free([number]):
+            arrivals.taken.append(row)
+            arrivals.new.add(number)
+            return row
+        return self.get(number, keep=True)
+
+    def hand(self, number: int, event: AnyEvent) -> int:
+        """Deliver an event, inside a transaction; return its number for the verdict about it."""
+        arrivals = self._arrivals
+        if arrivals is None or number not in arrivals.new:
+            return self.mailbox.deliver(number, event, asks=True)
+        self._handed -= 1
+        arrivals.handed.append(Delivered(self._handed, number, event))
+        return self._handed
 
     def take_free(self, numbers: Collection[int]) -> list[Row]:
         """Take, inside a transaction, those of some open instances that nobody owns or locks."""

@@ -73,10 +73,14 @@ class SqlMailbox:
                 yield Delivered(row, instance, DECODE_EVENT.decode(event))
 
     def take(self, verdicts: dict[int, str]) -> None:
-        """Remove rows of the inbox that were decided, and keep the verdict for whoever asks."""
-        self._decide("id", list(verdicts.items()))
-        if verdicts:  # Whoever has asked and died never reads its verdict.
-            oldest = max(verdicts) - _KEPT_VERDICTS
+        """Remove rows of the inbox that were decided, and keep the verdict for whoever asks.
+
+        What was handed over has no row.
+        """
+        decided = [(row, said) for row, said in verdicts.items() if row > 0]
+        self._decide("id", decided)
+        if decided:  # Whoever has asked and died never reads its verdict.
+            oldest = max(decided)[0] - _KEPT_VERDICTS
             self.database.defer("DELETE FROM verdicts WHERE row < ?", (oldest,))
 
     def _decide(self, column: str, decided: list[tuple[int, str]]) -> None:

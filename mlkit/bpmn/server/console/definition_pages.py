@@ -169,7 +169,7 @@ class DefinitionPages(ConsolePages):
             start = Start(found, "", key, by=acting(request.caller, None))
             source = client(request)
             row = await self.context.write(
-                lambda it: self.context.starter.begin(it, form.deployed, start, None, source)
+                lambda it: self.context.starter.begin(it, form.deployed, start, None, source)[0]
             )
             return go(request, f"instances/{escape(row.id)}?done=start")
         return await self._start(request, given, process, version, key)

@@ -158,6 +158,8 @@ class _Settling:
 
     def _write(self, journal: Journal) -> None:
         self._refused = None
+        for row in self._rows:  # The transaction before was undone.
+            self._context.host.forget(row)
         try:
             self._rows = self._work(journal)
         except _REFUSALS as error:
@@ -199,12 +201,15 @@ class _Settling:
         deadline = self._loop.time() + VERDICT_LIMIT
         while self._loop.time() < deadline:
             rows = list(self._rows)
-            try:
-                found = await self._context.call(lambda it: [_of_journal(it, e) for e in rows])  # noqa: B023
-            except MlkitError as error:
-                self._finish(error, TAKEN)
-                return
-            if rows and (None not in found or any(found)):
+            # What was handed over has no row: it is decided here, and nobody else knows of it.
+            found: list[str | None] = []
+            if rows and min(rows) > 0:
+                try:
+                    found = await self._context.call(lambda it: [_of_journal(it, e) for e in rows])  # noqa: B023
+                except MlkitError as error:
+                    self._finish(error, TAKEN)
+                    return
+            if found and (None not in found or any(found)):
                 self._finish(None, Verdict(next(filter(None, found), "")))
                 return
             await asyncio.sleep(_LOOK_AGAIN)

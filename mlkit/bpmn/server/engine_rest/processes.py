@@ -238,9 +238,9 @@ async def start_instance(
 
     def begin(journal: Journal) -> list[int]:
         deployed, start, message = choose(journal)
-        row = context.starter.begin(journal, deployed, start, message, source, asks=True)
+        row, number = context.starter.begin(journal, deployed, start, message, source, asks=True)
         made[:] = [Started(row, documents.instance(journal, row))]
-        return [each.row for each in journal.mailbox.inbox([row.number])]
+        return [number]
 
     status = await settle(context, begin)
     row, document = made[0]

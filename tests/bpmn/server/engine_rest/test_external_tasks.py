@@ -143,3 +143,33 @@ def test_errors_are_documents_of_camunda(server):
     assert rest(server, "GET", "/nowhere", 404)["type"] == "NotFoundException"
     bad = server("POST", "/engine-rest/external-task/fetchAndLock", data=b"[1", headers={})
     assert bad.status_code == 400
+
+
+def test_of_reports_on_one_task_at_the_same_time_one_is_taken(server, begin):
+    begin("plain.bpmn", count=12)
+    tasks = []
+    while len(tasks) < 12:
+        tasks += fetch(server, "work", patience=20_000, tasks=12)
+    found: dict[str, list[tuple[int, str]]] = {each["id"]: [] for each in tasks}
+    together = threading.Barrier(6)
+
+    def report(way):
+        together.wait(60)
+        for each in found:
+            path = f"/engine-rest/external-task/{each}/{way}"
+            answer = server("POST", path, json={"workerId": "w", "errorCode": "e", "retries": 0})
+            found[each].append((answer.status_code, answer.text))
+
+    ways = ["complete", "complete", "bpmnError", "complete", "bpmnError", "complete"]
+    reporters = [threading.Thread(target=report, args=(each,)) for each in ways]
+    for each in reporters:
+        each.start()
+    for each in reporters:
+        each.join(180)
+    for task, answers in found.items():
+        assert sorted(status for status, _ in answers) == [204, 404, 404, 404, 404, 404]
+        gone = {text for status, text in answers if status == 404}
+        (document,) = map(json.loads, gone)
+        assert document["message"] == f"External task with id {task} does not exist"
+    other = fetch(server, "work", patience=0)
+    assert other == []
