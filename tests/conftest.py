@@ -33,6 +33,9 @@ os.environ["MLKIT_TEST_IMAGES"] = str(IMAGES)
 # Caches of the user are not what is tested, and must not grow by it.
 _CACHE = tempfile.TemporaryDirectory(prefix="mlkit-test-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# Go has its own; all processes of a run share it, so that its library is compiled once.
+GO_CACHE = Path(tempfile.gettempdir()) / f"mlkit-test-go-{os.environ['MLKIT_TEST_RUN']}"
+os.environ.setdefault("GOCACHE", str(GO_CACHE))
 # A mail server of a test may start late: by itself, aiosmtpd waits 5 s.
 os.environ["AIOSMTPD_CONTROLLER_TIMEOUT"] = "120"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -72,13 +75,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove what the processes of this run have shared: a database server, images.
+    """Remove what the processes of this run have shared: a database server, Go's cache, images.
 
     With MLKIT_TEST_KEEP_IMAGES=1, the images stay for the next run that has its MLKIT_TEST_RUN.
     """
     if hasattr(session.config, "workerinput"):
         return
     postgresql_server.stop_shared()
+    shutil.rmtree(GO_CACHE, ignore_errors=True)
     keeps = os.environ.get("MLKIT_TEST_KEEP_IMAGES") == "1" and exitstatus == pytest.ExitCode.OK
     if keeps or not IMAGES.exists():
         return

@@ -7,7 +7,6 @@ transactions the other hosts may act, and a host may stand still for long or die
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,7 +29,14 @@ from mlkit.bpmn.mail import sender
 from mlkit.bpmn.mail.smtp import Deferred, Undelivered
 from mlkit.bpmn.runtime import scheduler
 from mlkit.errors import ServiceUnavailable
-from tests.bpmn.journal.test_simulation import LEASE, SimulatedDatabase, World, seeds
+from tests.bpmn.journal.test_simulation import (
+    LEASE,
+    SimulatedDatabase,
+    World,
+    WorldConnection,
+    connect,
+    seeds,
+)
 
 SHORT, MANY = 40, 300
 NOTICES = 4
@@ -59,7 +65,7 @@ class Town(World):
         sent: What the mail server has taken, in order.
     """
 
-    def __init__(self, seed: int, connection: sqlite3.Connection) -> None:
+    def __init__(self, seed: int, connection: WorldConnection) -> None:
         super().__init__(seed, connection)
         self.acting: list[Acting] = []
         self.mishaps = 0
@@ -120,20 +126,19 @@ class Acting:
 
 
 @pytest.fixture(scope="module")
-def connection() -> Iterator[sqlite3.Connection]:
-    opened = sqlite3.connect(":memory:", isolation_level=None)
+def connection() -> Iterator[WorldConnection]:
+    opened = connect()
     yield opened
     opened.close()
 
 
 def town(
     seed: int,
-    connection: sqlite3.Connection,
+    connection: WorldConnection,
     work: Callable[[Town], Callable[[SqlJournal, str], None]],
 ) -> Town:
     """Return a world of two or three hosts, whose tables are empty."""
     world = Town(seed, connection)
-    connection.create_function("simulated_now", 0, lambda: world.now)
     world.calm = True
     does = work(world)
     world.acting = [Acting(world, f"h{n}", does) for n in range(world.random.choice((2, 3)))]

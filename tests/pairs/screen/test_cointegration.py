@@ -90,8 +90,9 @@ def test_equals_statsmodels_when_scaled(seed, length, scale):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trend", ["c", "ct"])
-def test_equals_statsmodels_over_thousands_of_pairs(trend):
-    for seed in range(40):
+@pytest.mark.parametrize("panels", [10, pytest.param(40, marks=pytest.mark.nightly)])
+def test_equals_statsmodels_over_many_pairs(trend, panels):
+    for seed in range(panels):
         rng = np.random.default_rng(seed)
         length = int(rng.integers(30, 400))
         assert_like_statsmodels(panel(rng, length, 8), trend, None)
