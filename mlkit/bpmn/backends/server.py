@@ -130,6 +130,10 @@ class ServerBackend:
         """Try an incident again (0: all of the instance)."""
         return _drop_details(self._client.retry(_id(instance), incident, person))
 
+    def rerun(self, instance: str, element: str) -> Document:
+        """Begin a new instance from an activity of this one; a journal's `rerun` has a terminal."""
+        return _drop_details(self._client.rerun(_id(instance), element))
+
     def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
         """Pause a schedule, or let it go on."""
         return self._client.pause_schedule(schedule, paused, person)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -22,6 +22,18 @@ LIFETIME = 14 * 86400.0
 """Seconds for which a link is good."""
 KEY_BYTES = 32
 FILE_NAME = "links.key"
+
+
+class _Named(NamedTuple):
+    """What errors call what a token stands for, and what they advise."""
+
+    name: str
+    of_forged: str
+    of_expired: str
+
+
+_LINK = _Named("link", "open it as the mail has it, all of it", "log in, or ask for the task again")
+_FORM = _Named("form", "open the page again, and fill it there", "open the page again")
 
 
 class Forged(BadData):
@@ -73,7 +85,7 @@ class Links:
             Forged: This server has not made it.
             Expired: Its time is over.
         """
-        return self._read(self._links, token, now)
+        return self._read(self._links, token, now, _LINK)
 
     def form(self, task: str, person: str, now: float | None = None) -> str:
         """Return the token that the form of a page sends back: no other site can know it."""
@@ -87,7 +99,7 @@ class Links:
             Forged: It was not.
             Expired: The page is too old.
         """
-        found = self._read(self._forms, token, now)
+        found = self._read(self._forms, token, now, _FORM)
         if (found.task, found.person) != (task, person):
             raise Forged("the form is not for this task and person", hint="open the task again")
 
@@ -112,15 +124,15 @@ class Links:
     def _write(self, kind: URLSafeSerializer, task: str, person: str, expires: int) -> str:
         return str(kind.dumps([task, person, expires]))
 
-    def _read(self, kind: URLSafeSerializer, token: str, now: float | None) -> Link:
+    def _read(self, kind: URLSafeSerializer, token: str, now: float | None, named: _Named) -> Link:
         try:
             task, person, expires = kind.loads(token)
             link = Link(str(task), str(person), float(expires))
         except (BadSignature, ValueError, TypeError) as error:
-            hint = "open it as the mail has it, all of it"
-            raise Forged("the link is not one of this server", hint=hint) from error
+            hint = named.of_forged
+            raise Forged(f"the {named.name} is not one of this server", hint=hint) from error
         if (time.time() if now is None else now) > link.expires:
-            raise Expired("the link has expired", hint="log in, or ask for the task again")
+            raise Expired(f"the {named.name} has expired", hint=named.of_expired)
         return link
 
 

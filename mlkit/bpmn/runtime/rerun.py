@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mlkit.bpmn.engine.effects import AnyEffect, Listen, Offer, Subscribe
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Hop, Migrate
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import MIGRATED, Row
 from mlkit.bpmn.runtime.diagrams import engine_of, load, resolve_callables
@@ -18,7 +20,7 @@ from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import InputMissing, UsageError
 
 
-def rerun(session: Session, row: Row, element: str, file: Path | None = None) -> Row:
+def rerun(session: Session, row: Row, element: str, file: Path | None = None, by: str = "") -> Row:
     """Add an instance that goes on from where an activity last began.
 
     It has the events of the old instance up to there, and a copy of its working folder: as it was
@@ -29,6 +31,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
         row: The old instance.
         element: The activity's id.
         file: A changed diagram; what lies before the activity must be the same in it.
+        by: Who does it, for the audit log.
 
     Raises:
         InputMissing: The activity has never begun.
@@ -55,6 +58,8 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
             name = journal.store_definition(file.name, diagram.content, resources)
         new = journal.fork(row, upto, name, {**options, "forked": upto})
         _subscribe(journal, new, engine, state, pending)
+        what = f"{element} of {row.id}"[:1000]
+        journal.audit.add(Audited(time.time(), by, session.source, "rerun", new.id, what))
         return new
 
     new = session.write(fork)

@@ -32,6 +32,7 @@ from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents, migration
 from mlkit.bpmn.runtime.rerun import rerun
 from mlkit.bpmn.runtime.session import Session, suspended
+from mlkit.bpmn.runtime.stores import set_store
 from mlkit.errors import InputMissing, MlkitError, UsageError, Waiting
 
 VERDICT_LIMIT = 30.0
@@ -45,6 +46,10 @@ S = TypeVar("S", Stopped, Retried)
 
 class Refused(UsageError):
     """What was asked cannot be done any more: somebody or something else came first."""
+
+
+class Completed(Refused):
+    """Somebody has completed the task."""
 
 
 class Service:
@@ -370,19 +375,18 @@ class Service:
         row = self.journal.find(instance)
         return self.ask(row, Assign(pack_variables(given), removed, by))
 
-    def rerun(self, instance: str, element: str) -> Row:
+    def rerun(self, instance: str, element: str, by: str = "") -> Row:
         """Begin a new instance from an activity of another one; see `mlkit.bpmn.runtime.rerun`."""
-        row = rerun(self.session, self.journal.find(instance), element)
+        row = rerun(self.session, self.journal.find(instance), element, by=by)
         return self._advance([row.number])[0]
 
-    def store(self, name: str, value: Any) -> None:
+    def store(self, name: str, value: Any, by: str = "") -> None:
         """Set a data store.
 
         Raises:
             BadData: The value cannot be stored.
         """
-        packed, now = pack_variables({"value": value})["value"], time.time()
-        self.session.write(lambda journal: journal.stores.set(name, packed, 0, now))
+        set_store(self.session, name, value, by)
 
     def logs(self, instance: str) -> dict[str, Any]:
         """Return what the attempts at an instance's tasks printed, also those that run."""
@@ -482,7 +486,7 @@ class Service:
         for row in newest:
             won = documents.find_completion(self.journal, row, wanted)
             if won:
-                raise Refused(f"task {wanted} of instance {row.id}: {won}")
+                raise Completed(f"task {wanted} of instance {row.id}: {won}")
 
 
 def _refused(task: Task, person: str) -> Refused:

@@ -447,7 +447,11 @@ def audit(journal: Journal, row: Row, event: AnyEvent, source: str) -> None:
         number = getattr(event, "id", 0)
         subject = str(number or "")
         if isinstance(event, Assign):
-            subject = ", ".join(event.variables)
+            subject = ", ".join([*event.variables, *event.removed])
+        elif isinstance(event, Claim) and event.handed:
+            action, subject = "delegate", f"{number} to {event.assignee}"
+        elif isinstance(event, Claim) and not event.assignee:
+            action = "release"
         elif isinstance(event, Migrate):
             deployed = journal.deployments.of_definition(row.process, event.definition)
             subject = f"version {deployed.version}" if deployed else event.definition[:12]

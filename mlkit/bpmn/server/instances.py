@@ -316,8 +316,8 @@ class _Instances:
 
     async def rerun(self, request: Request) -> Response:
         given = body(request, Rerun)
-        acting(request.caller, given.person)
-        return await self._perform(request, lambda s, name: s.rerun(name, given.element))
+        by = acting(request.caller, given.person)
+        return await self._perform(request, lambda s, name: s.rerun(name, given.element, by))
 
     async def begin(self, request: Request) -> Response:
         given = body(request, StartActivity)

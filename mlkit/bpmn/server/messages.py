@@ -111,5 +111,6 @@ class _Messages:
 
     async def put(self, request: Request) -> Response:
         given, name = body(request, StoreValue), path_parameter(request, "name")
-        await self._context.call(lambda service: service.store(name, given.value), request)
+        by = request.caller.name
+        await self._context.call(lambda service: service.store(name, given.value, by), request)
         return Response(b"", 204, ())

@@ -12,7 +12,7 @@ from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture
-from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.service import Completed, Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.bpmn.server.people import Visitor, visitor
@@ -90,7 +90,7 @@ class TaskPages:
             except MlkitError as error:
                 known = self._problems.translate(error)
                 assert known is not None
-                return self.problem(request, known)
+                return self.problem(request, known, is_done=isinstance(error, Completed))
 
         limit = self.context.settings.max_upload
         name = handler.__name__.strip("_")
@@ -98,11 +98,12 @@ class TaskPages:
             answer, f"{name}Page", name, "pages", role, max_body=limit, is_partial=is_partial
         )
 
-    def problem(self, request: Request, error: RequestError) -> Response:
-        """Return the page of an error."""
+    def problem(self, request: Request, error: RequestError, *, is_done: bool = False) -> Response:
+        """Return the page of an error; of a task that is done, whoever did it, to say so."""
         heading, status = _HEADINGS.get(error.status, "That did not work"), error.status
-        if status == 409 and request.scope["method"] == "GET":
-            heading, status = "This task is done", 200
+        if is_done:
+            heading = "This task is done"
+            status = 200 if request.scope["method"] == "GET" else status
         shown = {"heading": heading, "message": error.error, "hint": error.hint, "back": ""}
         return self.page(request, "notice.html", shown, status)
 

@@ -259,7 +259,8 @@ def stores(
         Output.document("bpmn.stores", 1, {"stores": found})
         return
     for each in found:
-        origin = f"by {each['instance']}, {ago(each['updated'])}"
+        by = "" if each["instance"] is None else f"by {each['instance']}, "
+        origin = f"{by}{ago(each['updated'])}"
         Output.line(f"{each['name']} = {_short(each['value'])}  ({origin})")
 
 

@@ -201,10 +201,10 @@ def variables_file(path: Path | None) -> dict[str, Any]:
     return found
 
 
-def find_person(person: str | None) -> str | None:
+def find_person(person: str | None, option: str = "--as") -> str | None:
     """Return the person that an option names, if it does."""
     if person is not None and not person.strip():
-        raise UsageError("--as: expected the name of a person")
+        raise UsageError(f"{option}: expected the name of a person")
     return person
 
 

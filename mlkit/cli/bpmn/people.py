@@ -173,7 +173,7 @@ def delegate(
 ) -> None:
     """Delegate a user task to somebody else."""
     with asking(context, place) as (backend, where):
-        found = backend.delegate(task, acting(to), find_person(person))
+        found = backend.delegate(task, str(find_person(to, "--to")), find_person(person))
         conclude(found, where, json, of(context), code=0)
 
 

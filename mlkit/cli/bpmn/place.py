@@ -28,6 +28,7 @@ from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.backends.protocol import Backend, Lists
+    from mlkit.bpmn.backends.server import ServerBackend
     from mlkit.bpmn.client import Client
     from mlkit.bpmn.runtime.session import Session, Settings
 
@@ -84,10 +85,17 @@ def asking(
         with serving(place.state, place.journal, settings) as service:
             yield JournalBackend(service.session, acting(None)), where_of(service.session)
         return
+    with asking_server(url, place.token_file) as found:
+        yield found
+
+
+@contextmanager
+def asking_server(url: str, token_file: Path | None) -> Iterator[tuple[ServerBackend, Where]]:
+    """Reach the instances of a server, for one command."""
     from mlkit.bpmn.backends.server import ServerBackend
 
-    with client_of(url, place.token_file) as client:
-        yield ServerBackend(client), _at_server(url, place.token_file)
+    with client_of(url, token_file) as client:
+        yield ServerBackend(client), _at_server(url, token_file)
 
 
 @contextmanager

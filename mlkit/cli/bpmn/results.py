@@ -11,6 +11,7 @@ import typer
 
 from mlkit.cli.bpmn.place import Where
 from mlkit.cli.output import Output
+from mlkit.errors import printable
 
 _EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3, "suspended": 3}
 
@@ -45,7 +46,7 @@ def _tell(found: dict[str, Any], where: Where, output: Output) -> None:
         output.note(f"`mlkit bpmn logs {found['instance']}{options}` shows what was printed")
         output.note(f"`mlkit bpmn retry {found['instance']}{options}` tries again")
     for each in found["waiting"]:
-        output.note(_waiting({"instance": found["instance"], **each}, where))
+        output.note(printable(_waiting({"instance": found["instance"], **each}, where)))
 
 
 def _waiting(each: dict[str, Any], place: Where) -> str:

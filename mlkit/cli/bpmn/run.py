@@ -21,19 +21,22 @@ from mlkit.cli.bpmn.options import (
     Memory,
     Python,
     Rscript,
+    ServerUrl,
     State,
     Timeout,
+    TokenFile,
     Workers,
+    acting,
     pairs,
     settings_of,
     variables_file,
 )
-from mlkit.cli.bpmn.place import where_of
+from mlkit.cli.bpmn.place import Place, asking_server, choose_server, where_of
 from mlkit.cli.bpmn.results import conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import Interrupted
+from mlkit.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.runtime.session import Session, Settings
@@ -183,6 +186,7 @@ def resume(
 @examples(
     "mlkit bpmn rerun 3f2a9c1b --from train_model",
     "mlkit bpmn rerun 3f2a9c1b --from train_model --file pipeline.bpmn",
+    "mlkit bpmn rerun 3f2a9c1b --from train_model --server http://127.0.0.1:8080",
 )
 def rerun(
     context: typer.Context,
@@ -195,6 +199,8 @@ def rerun(
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     artifacts: ArtifactsUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
@@ -209,9 +215,18 @@ def rerun(
 ) -> None:
     """Run a new instance from a task, with the results of all tasks before it.
 
-    Exits as `run` does.
+    A server uses the version of the instance and limits of its own. Exits as `run` does.
     """
     output = of(context)
+    url = choose_server(context, Place(state, journal, server, token_file))
+    if url is not None:
+        if file:
+            raise UsageError("a server reruns the version of the instance", hint="leave out --file")
+        if workers or python or rscript or timeout or memory or cpu or env:
+            raise UsageError("a server has limits of its own", hint="leave out the limits")
+        with asking_server(url, token_file) as (backend, where):
+            conclude(backend.rerun(instance, from_), where, json, output)
+        return
     settings = settings_of(
         workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
     )
@@ -219,7 +234,7 @@ def rerun(
     from mlkit.bpmn.runtime.session import Session
 
     with Session(state, settings) as session, _stopping():
-        row = fork(session, session.journal.find(instance), from_, file)
+        row = fork(session, session.journal.find(instance), from_, file, acting(None))
         _go_on(session, row, no_input or json, not json and not output.quiet)
         _conclude(session, row, json, output)
 

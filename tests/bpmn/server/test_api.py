@@ -180,6 +180,8 @@ def test_a_task_from_claim_to_completion(server, diagram):
     assert "bob has completed it" in late.json()["detail"]
     entries = server("GET", f"{V1}/audit?instance={instance}").json()["entries"]
     assert [(e["action"], e["who"]) for e in entries[:1]] == [("complete", "bob")]
+    delegated = [each for each in entries if each["action"] == "delegate"]
+    assert [each["subject"].partition(" ")[2] for each in delegated] == ["to bob"]
     assert {e["source"] for e in entries} == {"127.0.0.1"}
 
 
@@ -225,6 +227,9 @@ def test_an_operator_steers(server, diagram):
     assert not server("GET", f"{V1}/incidents?process=steer").json()["incidents"]
     new = server("POST", f"{V1}/instances/{one}/rerun", json={"element": "work"}).json()
     assert until(server, new["instance"], "completed", "incident")
+    entry = server("GET", f"{V1}/audit?instance={new['instance']}").json()["entries"][-1]
+    assert (entry["action"], entry["subject"]) == ("rerun", f"work of {one}")
+    assert (bool(entry["who"]), entry["source"]) == (True, "127.0.0.1")
 
 
 def test_an_operator_suspends_and_lets_go_on(server, diagram):
@@ -269,6 +274,8 @@ def test_messages_signals_and_stores(server, diagram):
     assert instance in server("POST", f"{V1}/signals", json={"name": "stop"}).json()["instances"]
     assert until(server, instance, "completed")["variables"]["sum"] == 9
     assert server("PUT", f"{V1}/stores/a/b", json={"value": [1]}).status_code == 204
+    newest = server("GET", f"{V1}/audit?limit=1").json()["entries"][0]
+    assert (newest["action"], newest["subject"]) == ("store", "a/b")
     stores = server("GET", f"{V1}/stores").json()["stores"]
     assert {each["name"]: each["value"] for each in stores} == {"a/b": [1]}
 

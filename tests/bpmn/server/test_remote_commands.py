@@ -141,7 +141,7 @@ def test_what_is_read_is_the_same(terminal, both):
     found = json.loads(terminal.there("tasks", "--group", "owners", "--json")[1])["tasks"]
     assert [field["id"] for field in found[0]["form"]] == ["rate"]
     terminal.server("PUT", f"{V1}/stores/best", json={"value": [1, {"a": None}]})
-    assert "best" in both("stores")[1]
+    assert re.search(r"best = .*  \(\d+ s ago\)\n", both("stores")[1])  # No instance has set it.
     both("stores", "--json")
     both("retries")
     both("retries", "--json", "--process", "p", "--element", "w")
@@ -201,6 +201,28 @@ def test_an_incident_is_tried_again(terminal):
     terminal.server.wait(lambda: len(_logs(terminal, instance)) == 2)
     refused = terminal.there("retry", instance, "--timeout", "9")
     assert (refused[0], "limits of its own" in refused[2]) == (2, True)
+
+
+def test_a_new_instance_runs_from_a_task_of_a_server(terminal, tmp_path):
+    instance = terminal.begin("good", variables={"x": 3})
+    code, out, err = terminal.there("rerun", instance, "--from", "work", "--json")
+    assert code in (0, 3), err
+    new = json.loads(out)["instance"]
+    assert new != instance
+    terminal.server.wait(lambda: "completed" in terminal.there("show", new)[1])
+    assert "y = [3, 3, 3]" in terminal.there("show", new)[1]
+    assert terminal.there("rerun", instance, "--from", "none")[0] == 66
+    for extra in (("--file", tmp_path / "x.bpmn"), ("--timeout", 9)):
+        code, _, err = terminal.there("rerun", instance, "--from", "work", *extra)
+        assert (code, "leave out" in err) == (2, True)
+
+
+def test_names_of_people_do_not_break_lines(terminal, both):
+    instance = terminal.begin("sign")
+    code, _, err = terminal.there("delegate", f"{instance}/u", "--to", "bob\nerror: no")
+    assert code == 0
+    assert "waiting for bob\\nerror: no: Sign" in err
+    assert both("delegate", f"{instance}/u", "--to", "")[2].startswith("error: --to: ")
 
 
 def _logs(terminal, instance):
