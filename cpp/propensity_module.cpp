@@ -35,6 +35,7 @@ py::tuple top_k(const Doubles& a, const Doubles& b, const Indices& shown, std::s
 
 PYBIND11_MODULE(_propensity, m) {
   m.doc() = "Propensities of Thompson sampling; mlkit.bandit.propensities checks and calls it.";
+  m.attr("most_panels") = mlkit::propensity::most_panels;
   m.def("top_k", &top_k, py::arg("a"), py::arg("b"), py::arg("shown"), py::arg("k"),
         py::arg("width"),
         "Integrate: rank probabilities of shape (shown, k), that of the slate, and the panels.");

@@ -35,7 +35,6 @@ constexpr double reached = 1.5;      // how far a panel may reach into a narrowe
 constexpr double per_change = 1.75;  // width of a panel in units of what a density changes over,
 constexpr double per_crowd = 5;      // of the number of arms above that it may add or bring,
 constexpr double per_tail = 8;       // and of the log of the chance that none is above
-constexpr std::size_t most_panels = 1'000'000;
 
 struct Kernel {
   decltype(&baseline::describe) describe;

@@ -19,6 +19,7 @@
 namespace mlkit::propensity {
 
 inline constexpr std::size_t nodes = 8;
+inline constexpr std::size_t most_panels = 50'000;  // where the integration ends, decided or not
 
 struct Propensities {
   std::vector<double> ranks;  // [shown][k]: P(the shown arm has rank 1 .. k)

@@ -15,12 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from mlkit.bandit import _propensity
 from mlkit.bandit.arrays import common_shape, floats
 from mlkit.bandit.sampler import check_parameters
+from mlkit.errors import UsageError
 
 Array = NDArray[np.float64]
 
 _WIDTH = 1.0
 _ERROR = 1e-5
 _LEAST_ERROR = 1e-12
+_ROUNDING = 5e-12
+_TINY = 1e-9
+"""From here on no sum of first places was found to be wrong."""
+
+
+class NoExactPropensities(UsageError):
+    """The probabilities of a ranking have no exact form, or cannot be computed."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ def top_k(
 
     Raises:
         ValueError: A parameter is out of range, or a shape, k, a place or the error is wrong.
+        NoExactPropensities: Tiny parameters are too far from one another to be integrated.
     """
     first, second = floats("a", a), floats("b", b)
     shape = common_shape(a=first, b=second)
@@ -82,8 +91,24 @@ def top_k(
     if not 1 <= k <= shape[0]:
         raise ValueError(f"k: is {k}, expected 1 to the number of arms, {shape[0]}")
     first, second = (np.ascontiguousarray(np.broadcast_to(x, shape)) for x in (first, second))
-    ranks, slate, _ = _propensity.top_k(first, second, places, k, _width(error))
+    ranks, slate, panels = _propensity.top_k(first, second, places, k, _width(error))
+    if panels >= _propensity.most_panels or not _is_whole(first, second, error):
+        raise NoExactPropensities(
+            f"propensities: parameters from {min(first.min(), second.min()):.3g} to "
+            f"{max(first.max(), second.max()):.3g} are too far apart",
+            hint="a prior of at least 0.001 keeps parameters from being tiny",
+        )
     return TopK(ranks, slate)
+
+
+def _is_whole(a: Array, b: Array, error: float) -> bool:
+    """Check among tiny parameters, which may stretch beyond doubles, that one arm comes first."""
+    if min(a.min(), b.min()) >= _TINY:
+        return True
+    every = np.arange(len(a), dtype=np.uint32)
+    first, _, panels = _propensity.top_k(a, b, every, 1, _width(error))
+    missing = abs(first.sum() - 1)
+    return bool(panels < _propensity.most_panels and missing <= error / 10 + len(a) * _ROUNDING)
 
 
 def _places(shown: Sequence[int] | None, count: int) -> NDArray[np.uint32]:

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 
 from mlkit import _simd
 from mlkit.bandit import BetaSampler
-from mlkit.bandit.propensities import top_k
+from mlkit.bandit.propensities import NoExactPropensities, top_k
 
 SHAPES = [(1e-300, 1e-300), (1e-3, 1e-3), (1e-3, 7.0), (3.0, 100.0), (1e7, 3e7), (1e15, 1e12)]
 
@@ -103,6 +103,20 @@ def test_every_rank_is_somebodys(name):
         assert_allclose(found.ranks.sum(axis=0), 1, rtol=1e-7)
         assert (found.ranks >= 0).all()
     assert_allclose(found.included, 1, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([1e-50, 1e15], [1e-50, 1e15]),
+        ([1e-300, 1e15], [1e-300, 1e15]),
+        ([1e-300, 1e3], [1e-300, 1e3]),
+    ],
+)
+@pytest.mark.parametrize("shown", [[0], [1], [0, 1]])
+def test_what_doubles_cannot_hold_is_refused(a, b, shown):
+    with pytest.raises(NoExactPropensities, match=r"parameters from 1e-\d+ to 1e\+\d+ are too far"):
+        top_k(a, b, 1, shown)
 
 
 def test_two_thousand_arms():

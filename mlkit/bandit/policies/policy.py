@@ -24,10 +24,6 @@ LARGEST = 1e100
 """The largest reward and feature: their squares and products do not overflow."""
 
 
-class NoExactPropensities(UsageError):
-    """The probabilities of a ranking of this length have no exact form."""
-
-
 class Ranking(NamedTuple):
     """A ranking.
 

@@ -23,7 +23,6 @@ from mlkit.bandit.policies.policy import (
     LARGEST,
     Array,
     Indices,
-    NoExactPropensities,
     Policy,
     Ranking,
     ScoringPolicy,
@@ -33,7 +32,7 @@ from mlkit.bandit.policies.policy import (
     within,
 )
 from mlkit.bandit.policies.ranking import independent_ranks
-from mlkit.bandit.propensities import TopK, top_k
+from mlkit.bandit.propensities import NoExactPropensities, TopK, top_k
 from mlkit.bandit.sampler import BetaSampler
 
 LEAST_SHAPE = 0.05

@@ -9,8 +9,8 @@ import msgspec
 
 from mlkit.bandit._posterior_table import Fetched, PosteriorTable, ThompsonSampler
 from mlkit.bandit.models.features import FeatureSchema, Named
-from mlkit.bandit.policies.policy import NoExactPropensities
 from mlkit.bandit.policies.ranking import mix
+from mlkit.bandit.propensities import NoExactPropensities
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.api.arms import ArmEndpoints
 from mlkit.bandit.server.api.messages import (

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mlkit.bandit._posterior_table import Fetched, PosteriorTable, ThompsonSampler
 from mlkit.bandit.models.model import PolicyModel
 from mlkit.bandit.policies.bands import Band, beta_band, credible_band
-from mlkit.bandit.policies.policy import Array, NoExactPropensities
+from mlkit.bandit.policies.policy import Array
+from mlkit.bandit.propensities import NoExactPropensities
 from mlkit.bandit.server.dashboard.documents import ArmOverview, Arms
 from mlkit.bandit.server.dashboard.observer import RewardSums
 from mlkit.bandit.server.dashboard.shares import Shown

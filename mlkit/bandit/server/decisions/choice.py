@@ -17,9 +17,9 @@ from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import PolicyModel
 from mlkit.bandit.policies import guard_rails
-from mlkit.bandit.policies.policy import Array, Indices, NoExactPropensities
+from mlkit.bandit.policies.policy import Array, Indices
 from mlkit.bandit.policies.ranking import mix, uniform_ranks
-from mlkit.bandit.propensities import TopK, top_k
+from mlkit.bandit.propensities import NoExactPropensities, TopK, top_k
 from mlkit.bandit.server.decisions.rails import Rails
 
 POLICY, UNIFORM, FALLBACK = "policy", "uniform", "fallback"

@@ -11,13 +11,14 @@ import numpy as np
 from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import PolicyModel
-from mlkit.bandit.policies.policy import Array, Indices, NoExactPropensities
-from mlkit.bandit.propensities import TopK, top_k
+from mlkit.bandit.policies.policy import Array, Indices
+from mlkit.bandit.propensities import NoExactPropensities, TopK, top_k
 from mlkit.bandit.server.api.messages import PredictRequest
 from mlkit.bandit.server.decisions.choice import (
     FALLBACK,
     POLICY,
     BetaCandidates,
+    Choice,
     ModelCandidates,
     Wanted,
     certain,
@@ -156,9 +157,7 @@ class Predictor:
             choice = choose(candidates, rest, seed, self._rails, wanted)
         except NoExactPropensities as error:
             refusal = error.message
-            choice = choose(
-                candidates, rest, seed, self._rails, wanted._replace(propensities=False)
-            )
+            choice = self._choose_without(candidates, rest, seed, wanted)
         first = choice.first
         if wanted.first and pinned:
             first = [1.0] + [0.0] * (len(pinned) + len(free) - 1)
@@ -168,6 +167,15 @@ class Predictor:
         scores = [*[0.0] * len(pinned), *choice.scores]
         arms = [names[place] for place in shown]
         return Predicted(arms, scores, choice.source, allowed, 0, 0, ranks, refusal, first)
+
+    def _choose_without(
+        self, candidates: BetaCandidates | ModelCandidates, k: int, seed: int, wanted: Wanted
+    ) -> Choice:
+        """Decide without propensities of ranks; without those of first places only if need be."""
+        try:
+            return choose(candidates, k, seed, self._rails, wanted._replace(propensities=False))
+        except NoExactPropensities:
+            return choose(candidates, k, seed, self._rails, Wanted())
 
     async def ranks(
         self,
@@ -276,8 +284,11 @@ def plain(
     names, ranks, first = fetched.candidates, None, None
     if propensities and arms and len(set(names)) == len(names):
         at = {name: place for place, name in enumerate(names)}
-        ranks = top_k(fetched.a, fetched.b, len(arms), [at[arm] for arm in arms])
-        first = top_k(fetched.a, fetched.b).first.tolist()
+        try:
+            ranks = top_k(fetched.a, fetched.b, len(arms), [at[arm] for arm in arms])
+            first = top_k(fetched.a, fetched.b).first.tolist()
+        except NoExactPropensities as error:
+            return Predicted(arms, scores, POLICY, names, refusal=error.message)
     return Predicted(arms, scores, POLICY, names, propensities=ranks, first=first)
 
 

@@ -122,6 +122,16 @@ def test_propensities_are_those_of_the_posteriors(server):
     assert server.call("POST", "/predict", twice).status == 422
 
 
+def test_propensities_that_doubles_cannot_hold_are_refused(server):
+    for arm, size in (("tiny", 1e-50), ("huge", 1e15)):
+        assert server.call("PUT", f"/arms/{arm}", {"a": size, "b": size}).status == 201
+    asked = {"candidates": ["tiny", "huge"], "k": 1}
+    refused = server.call("POST", "/predict", {**asked, "propensities": True})
+    assert refused.status == 422
+    assert "from 1e-50 to 1e+15 are too far apart" in str(refused.body)
+    assert len(server.post("/predict", asked)["arms"]) == 1
+
+
 # Limits
 
 
