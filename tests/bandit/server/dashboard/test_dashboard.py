@@ -223,7 +223,10 @@ def overview(server, *, decisions, events, sampled):
     found = {}
 
     def is_whole():
-        found.update(server.get("/overview"))
+        answer = server.call("GET", "/overview")
+        if answer.status == 503:  # By a new worker, which still loads the posteriors.
+            return False
+        found.update(answer.body)
         history = found["history"]
         counts = (history["decisions"] or [0])[-1], (history["events"] or [0])[-1]
         own = found["decisions"], found["arms"]["sampled"]
