@@ -89,7 +89,9 @@ def settle(
     candidate: Run,
     both: Callable[[Run, Run], tuple[Observation, Observation]] = in_turn,
 ) -> tuple[Observation, list[Difference]]:
-    """Run a candidate and compare; where only times differ, measure both under the same load.
+    """Run a candidate and compare; where its times differ, measure both under the same load.
+
+    Whatever else any of its runs does otherwise than all of the original's stays a difference.
 
     Args:
         originals: Runs of the original.
@@ -97,26 +99,38 @@ def settle(
         candidate: Runs the candidate.
         both: Runs the two, at the same time if that is allowed.
     """
-    theirs = candidate()
-    differences = compare(originals, theirs)
-    ours: list[Observation] = []
-    while _is_only_slow(differences) and len(ours) < ATTEMPTS - 1:
-        before, measured = theirs if ours else None, both(original, candidate)
+    theirs, ours = [candidate()], list[Observation]()
+    last, differences = theirs[0], compare(originals, theirs[0])
+    while _is_slow(differences, last) and len(theirs) < ATTEMPTS:
+        measured = both(original, candidate)
         ours.append(measured[0])
-        theirs = _with_best_times(measured[1], before)
+        theirs.append(measured[1])
+        last = _with_best_times(theirs[-1], *theirs[1:-1])  # the first run had another load
         best = _with_best_times(ours[-1], *ours[:-1])
-        differences = compare([*originals, *ours], theirs, [best])
-    return theirs, differences
+        differences = compare([*originals, *ours], last, [best])
+        known = {each.what for each in differences}
+        breaks = _breaks([*originals, *ours], theirs[:-1])
+        differences += [each for what, each in breaks.items() if what not in known]
+    return last, differences
 
 
-def _is_only_slow(differences: Sequence[Difference]) -> bool:
+def _is_slow(differences: Sequence[Difference], candidate: Observation) -> bool:
+    """Return whether times are broken, and by nothing that explains them, such as no answer."""
     broken = {each.what for each in differences if each.effect == "broken"}
-    return bool(broken) and broken <= TIMES
+    return bool(broken & TIMES) and (candidate.works or broken <= TIMES)
 
 
-def _with_best_times(last: Observation, *others: Observation | None) -> Observation:
+def _breaks(
+    originals: Sequence[Observation], candidates: Sequence[Observation]
+) -> dict[str, Difference]:
+    """Return what some runs of a candidate break, times apart, by what was compared."""
+    found = [each for run in candidates for each in compare(originals, run)]
+    return {each.what: each for each in found if each.effect == "broken" and each.what not in TIMES}
+
+
+def _with_best_times(last: Observation, *others: Observation) -> Observation:
     """Return a run with the best times of several."""
-    runs = [last, *(each for each in others if each is not None)]
+    runs = [last, *others]
     stops = [each.stop for each in runs if each.stop is not None]
     ready = min(each.ready for each in runs)
     return replace(last, ready=ready, stop=None if last.stop is None else min(stops))

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from mlkit.image.proof.compare import alike, compare, settle, verdict
+from mlkit.image.run.inspector import Process
 from mlkit.image.run.observation import Observation
 from mlkit.image.run.probe import Answer
 from mlkit.image.run.together import Together
@@ -91,6 +92,33 @@ def test_a_break_of_another_kind_ends_the_attempts():
     runs = iter([slow, Observation(problem="it does not start")])
     _, found = settle([quick] * 3, lambda: quick, lambda: next(runs))
     assert [each.what for each in found] == ["start"]
+
+
+ROOT = Process(1, 0, "S", "0:0")
+
+
+@pytest.mark.parametrize("broken", [{"app": ROOT}, {"healthy": False}])
+def test_a_busy_machine_adds_nothing_to_a_break_of_another_kind(broken):
+    quick = Observation(ready=0.1, healthy=True, app=replace(ROOT, user="1000"))
+    slow = replace(quick, ready=9.0)
+    _, found = settle([quick] * 3, lambda: slow, lambda: replace(slow, **broken))
+    assert [each.what for each in found if each.what in {"ready time", "stop time"}] == []
+    assert verdict(found) == "broken"
+
+
+def test_what_one_run_breaks_stays_though_the_next_ones_are_right():
+    quick = Observation(ready=0.1, healthy=True)
+    runs = iter([replace(quick, ready=9.0, healthy=False), quick])
+    _, found = settle([quick] * 3, lambda: quick, lambda: next(runs))
+    assert [each.what for each in found] == ["health check"]
+
+
+def test_who_does_not_answer_is_not_waited_for_again():
+    quick = Observation(ready=0.1, answers=[Answer("http:/", True, 200)])
+    silent = Observation(ready=60.0, answers=[Answer("http:/", False, problem="no answer")])
+    runs = iter([silent])
+    _, found = settle([quick] * 3, lambda: quick, lambda: next(runs))
+    assert verdict(found) == "broken"
 
 
 def test_both_are_measured_at_the_same_time_where_that_is_allowed():
