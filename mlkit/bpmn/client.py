@@ -110,6 +110,7 @@ class Client:
         business_key: str = "",
         message: str | None = None,
         once: str | None = None,
+        person: str | None = None,
     ) -> Document:
         """Start a definition.
 
@@ -120,10 +121,11 @@ class Client:
             business_key: Correlates messages.
             message: Start at the event of this message.
             once: A key of the caller's: whatever is sent again with it starts nothing more.
+            person: Who starts it, where that is not the caller.
         """
         body = {"process": process, "variables": dict(variables or {})}
         body |= {"business_key": business_key}
-        body |= _drop_none(version=version, message=message)
+        body |= _drop_none(version=version, message=message, person=person)
         headers = {} if once is None else {"idempotency-key": once}
         return self.request("POST", "/instances", json=body, headers=headers)
 

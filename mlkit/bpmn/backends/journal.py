@@ -10,7 +10,7 @@ from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime import documents, schedules
-from mlkit.bpmn.runtime.deployment import Starter
+from mlkit.bpmn.runtime.deployment import Request, Starter
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
 
@@ -85,9 +85,33 @@ class JournalBackend(JournalLists):
         by, checked = self._acting(person)
         return self._now(self._service.delegate(task, to, by, checked))
 
-    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+    def start_activity(
+        self, instance: str, element: str, end: bool, person: str | None
+    ) -> Document:
         """Start an activity of an ad-hoc sub-process, or end the sub-process."""
         return self._now(self._service.start(instance, element, self._acting(person)[0], end))
+
+    # -- definitions -----------------------------------------------------------------------
+
+    def start(
+        self,
+        process: str,
+        values: Values,
+        *,
+        version: int | None,
+        business_key: str,
+        message: str | None,
+        once: str | None,
+        person: str | None,
+    ) -> Document:
+        """Start a deployed definition, and run the instance to its next wait."""
+        wanted = Request(
+            process, version, dict(values), business_key, message, once=once,
+            by=self._acting(person)[0], source=self.session.source,
+        )  # fmt: skip
+        starter = self._starter()
+        row = self.session.write(lambda journal: starter.start(journal, wanted))
+        return self._advance(row)
 
     # -- messages and signals --------------------------------------------------------------
 
@@ -147,10 +171,15 @@ class JournalBackend(JournalLists):
 
     def run(self, schedule: str, person: str | None) -> Document:
         """Start what a schedule starts, now."""
+        by = self._acting(person)[0]
+        return self._advance(schedules.run(self.session, self._starter(), schedule, by))
+
+    def _starter(self) -> Starter:
         session = self.session
-        starter = Starter(self.journal.folder, session.settings, session.engines)
-        row = schedules.run(session, starter, schedule, self._acting(person)[0])
-        session.advance([row])
+        return Starter(self.journal.folder, session.settings, session.engines)
+
+    def _advance(self, row: Row) -> Document:
+        self.session.advance([row])
         return self._now(row)
 
     def _acting(self, person: str | None) -> tuple[str, bool]:

@@ -69,8 +69,35 @@ class Backend(Lists, Protocol):
     def delegate(self, task: str, to: str, person: str | None) -> Document:
         """Hand a user task to somebody."""
 
-    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+    def start_activity(
+        self, instance: str, element: str, end: bool, person: str | None
+    ) -> Document:
         """Start an activity of an ad-hoc sub-process, or end the sub-process."""
+
+    # -- definitions -----------------------------------------------------------------------
+
+    def start(
+        self,
+        process: str,
+        values: Values,
+        *,
+        version: int | None,
+        business_key: str,
+        message: str | None,
+        once: str | None,
+        person: str | None,
+    ) -> Document:
+        """Start a deployed definition; return the instance as it is now.
+
+        Args:
+            process: Its key.
+            values: The first variables.
+            version: None for the newest.
+            business_key: Correlates messages.
+            message: Start at the event of this message.
+            once: An idempotency key: the same one starts once.
+            person: Who starts it.
+        """
 
     # -- messages and signals --------------------------------------------------------------
 

@@ -82,9 +82,31 @@ class ServerBackend:
         """Hand a user task to somebody."""
         return _drop_details(self._client.delegate(_task(task), to, person))
 
-    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+    def start_activity(
+        self, instance: str, element: str, end: bool, person: str | None
+    ) -> Document:
         """Start an activity of an ad-hoc sub-process, or end the sub-process."""
         return _drop_details(self._client.start_activity(_id(instance), element, end, person))
+
+    # -- definitions -----------------------------------------------------------------------
+
+    def start(
+        self,
+        process: str,
+        values: Values,
+        *,
+        version: int | None,
+        business_key: str,
+        message: str | None,
+        once: str | None,
+        person: str | None,
+    ) -> Document:
+        """Start a deployed definition."""
+        started = self._client.start(
+            process, values, version=version, business_key=business_key, message=message,
+            once=once, person=person,
+        )  # fmt: skip
+        return _drop_details(self.show(started["instance"]))
 
     # -- messages and signals --------------------------------------------------------------
 

@@ -32,6 +32,10 @@ app = group(
             "mlkit.cli.bpmn.deploy:deploy",
             "Deploy diagrams with their scripts, forms, decisions and called diagrams.",
         ),
+        "start": (
+            "mlkit.cli.bpmn.start:start",
+            "Start a deployed definition, or an activity of an ad-hoc sub-process.",
+        ),
         "serve": (
             "mlkit.cli.bpmn.serve:serve",
             "Run instances permanently, and answer over HTTP.",
@@ -96,10 +100,6 @@ app = group(
         "reject": (
             "mlkit.cli.bpmn.people:reject",
             "Reject: complete a user task with `approved` false.",
-        ),
-        "start": (
-            "mlkit.cli.bpmn.people:start",
-            "Start an activity of an ad-hoc sub-process, or end the sub-process.",
         ),
         "message": (
             "mlkit.cli.bpmn.people:message",

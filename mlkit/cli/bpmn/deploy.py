@@ -53,7 +53,7 @@ def deploy(
         what = "deployed" if each["is_new"] else "unchanged"
         Output.line(f"{each['process']}  version {each['version']}  {what}")
     if url is None:
-        of(context).note("a server of this state folder starts them by their keys")
+        of(context).note("`mlkit bpmn start PROCESS`, or a server of this journal, starts them")
 
 
 def _locally(place: Place, files: list[Path], by: str) -> list[dict[str, Any]]:

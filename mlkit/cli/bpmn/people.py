@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.bpmn.defaults import MESSAGE_LIFE
-from mlkit.cli.bpmn.options import Instance, Person, acting, find_person, pairs
+from mlkit.cli.bpmn.options import Person, acting, find_person, pairs
 from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.bpmn.results import ago, conclude, who_may
 from mlkit.cli.groups import examples
@@ -175,30 +175,6 @@ def delegate(
     with asking(context, place) as (backend, where):
         found = backend.delegate(task, str(find_person(to, "--to")), find_person(person))
         conclude(found, where, json, of(context), code=0)
-
-
-@examples(
-    "mlkit bpmn start 3f2a call_customer",
-    "mlkit bpmn start 3f2a investigate --end",
-)
-@with_place
-def start(
-    context: typer.Context,
-    *,
-    instance: Instance,
-    element: Annotated[str, typer.Argument(help="Id of an activity of an ad-hoc sub-process.")],
-    end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
-    person: Person = None,
-    place: Place,
-    json: Json = False,
-) -> None:
-    """Start an activity of an ad-hoc sub-process, or end the sub-process.
-
-    Exits as `run` does.
-    """
-    with asking(context, place) as (backend, where):
-        found = backend.start(instance, element, end, find_person(person))
-        conclude(found, where, json, of(context))
 
 
 @examples(

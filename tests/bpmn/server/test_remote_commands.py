@@ -33,6 +33,10 @@ CYCLE = (
     '<startEvent id="s"><timerEventDefinition><timeCycle>0 6 * * *</timeCycle>'
     '</timerEventDefinition></startEvent><endEvent id="e"/>'
 )
+CALLED = (
+    '<startEvent id="s"/><startEvent id="n"><messageEventDefinition messageRef="Paid"/>'
+    '</startEvent><endEvent id="e"/>'
+)
 BODIES = {
     "form": (ENDS + FORM, "s>u u>e"),
     "sign": (ENDS + ASSIGNED, "s>u u>e"),
@@ -42,6 +46,7 @@ BODIES = {
     "stop": (ENDS + SCRIPT.format("raise ValueError('no')"), "s>work work>e"),
     "adhoc": (ENDS + AD_HOC, "s>h h>e"),
     "daily": (CYCLE, "s>e"),
+    "called": (CALLED + FORM, "s>u n>u u>e"),
 }
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d+ s ago")
 STATES = re.compile("waiting|running|completed")
@@ -229,6 +234,49 @@ def _logs(terminal, instance):
     return json.loads(terminal.there("logs", instance, "--json")[1])["logs"]
 
 
+def test_a_deployed_definition_starts_by_its_key(terminal):
+    said = []
+    for run in (terminal.here, terminal.there):
+        code, out, err = run(
+            "start", "called", "--var", "x=2", "--business-key", "b7", "--as", "ann", "--json"
+        )
+        assert (code, err.count("error")) == (3, 0)
+        instance = json.loads(out)["instance"]
+        terminal.server.wait(lambda one=instance: "waiting" in terminal.there("show", one)[1])
+        found = json.loads(terminal.there("show", instance, "--json")[1])
+        assert (found["variables"], found["business_key"]) == ({"x": 2}, "b7")
+        first = json.loads(terminal.there("history", instance, "--json")[1])["trace"][0]
+        audit = terminal.server("GET", f"{V1}/audit?instance={instance}").json()["entries"]
+        assert [each["who"] for each in audit if each["action"] == "start"] == ["ann"]
+        said.append((found["version"], first["element"]))
+    assert said == [(1, "s")] * 2
+
+
+def test_a_start_may_name_a_version_a_message_and_a_key_that_starts_once(terminal, tmp_path):
+    (tmp_path / "vars.json").write_text('{"x": 3}')
+    for number, run in enumerate((terminal.here, terminal.there)):
+        once = ("--idempotency-key", f"called-{number}")
+        act = ("start", "called", "--message", "paid", "--vars", tmp_path / "vars.json", *once)
+        first, again = (run(*act)[1].split()[0] for _ in range(2))
+        assert first == again
+        code, _, err = run("start", "called", *once)
+        assert (code, "used for another request" in err) == (2, True)
+        terminal.server.wait(lambda one=first: "waiting" in terminal.there("show", one)[1])
+        trace = json.loads(terminal.there("history", first, "--json")[1])["trace"]
+        assert trace[0]["element"] == "n"
+        assert run("start", "called", "--version", "1")[0] == 3
+        code, _, err = run("start", "called", "--version", "2")
+        assert (code, "no definition 'called version 2'" in err) == (66, True)
+        code, _, err = run("start", "called", "--message", "none")
+        assert (code, "none" in err) == (66, True)
+        assert run("start", "nothing")[0] == 66
+        assert run("start", "called", "--end")[0] == 2
+        code, _, err = run("start", first, "u", "--var", "x=1")
+        assert (code, "leave out ELEMENT" in err) == (2, True)
+    refused = terminal.there("start", "called", "--timeout", "9")
+    assert (refused[0], "limits of its own" in refused[2]) == (2, True)
+
+
 def test_schedules_are_paused_resumed_and_run(terminal, both):
     assert "paused" in terminal.there("schedules", "pause", "daily")[1]
     assert "paused" in both("schedules", "list")[1]
@@ -317,8 +365,9 @@ def test_a_token_says_who_acts_and_what_they_may(own_server, tmp_path, capsys, m
     instance = terminal.begin("p")
     _, _, err = terminal.there("claim", f"{instance}/u", *ann)
     assert f"--server {server.url} --token-file {tmp_path / 'ann'}`" in err
-    code, _, err = terminal.there("cancel", instance, *ann)
-    assert (code, "ann may not" in err) == (78, True)
+    for command in (("cancel", instance), ("start", "p")):
+        code, _, err = terminal.there(*command, *ann)
+        assert (code, "ann may not" in err) == (78, True)
     assert terminal.there("approve", f"{instance}/u", *ann)[0] == 0
     history = json.loads(terminal.there("history", instance, "--json", *all_)[1])
     assert [each["by"] for each in history["trace"] if each["element"] == "u"] == ["ann"]

@@ -78,6 +78,24 @@ def test_people_start_the_activities_of_an_ad_hoc_sub_process(mlkit, tmp_path):
     assert json.loads(done.stdout)["variables"] == {"looked": True}
 
 
+def test_a_deployed_definition_runs_with_the_options_of_its_start(mlkit, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEVEL", "high")
+    script = "import os\nlevel = os.environ.get('LEVEL', 'none')\ny = x * 2"
+    body = row("startEvent s", f"scriptTask work <script>{script}</script>", "endEvent e")
+    (tmp_path / "a.bpmn").write_text(f'{PLAIN}<process id="p">{body}</process></definitions>')
+    missing = mlkit("start", "p")
+    assert (missing.returncode, missing.stderr.count("error:")) == (66, 1)
+    assert mlkit("deploy", "a.bpmn").returncode == 0
+    done = mlkit("start", "p", "--var", "x=4", "--env", "LEVEL", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["variables"] == {"x": 4, "level": "high", "y": 8}
+    failed = mlkit("start", "p")
+    assert failed.returncode == 1
+    assert failed.stdout.split()[1] == "incident"
+    unknown = mlkit("start", "a.bpmn")
+    assert (unknown.returncode, "`mlkit bpmn deploy FILE`" in unknown.stderr) == (66, True)
+
+
 PIPELINE = row(
     "startEvent s",
     'scriptTask fetch <script>import random\nx = random.random()\nopen("kept", "w").write("1")'
