@@ -129,6 +129,21 @@ class Host:
         return [*table.arms(), *pairs]
 
 
+@contextlib.asynccontextmanager
+async def fleet(*hosts: Host) -> AsyncIterator[tuple[Host, ...]]:
+    """Let hosts follow their fleet."""
+    async with contextlib.AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.following())
+            await host.connected()
+        yield hosts
+
+
+async def level(*hosts: Host) -> None:
+    """Wait until all hosts have the same entries."""
+    await hosts[0].until(lambda: len({host.entries() for host in hosts}) == 1)
+
+
 class _Sender:
     def __init__(self, replies: asyncio.Queue) -> None:
         self._replies = replies
