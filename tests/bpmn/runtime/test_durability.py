@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from bpmn.runtime.conftest import LEASE
 from commands import Mlkit, run_mlkit
 
 from mlkit.bpmn.engine.events import Complete
@@ -63,7 +64,7 @@ class Victim:
     def start(self) -> subprocess.Popen[bytes]:
         begun = self.look()[0] is not None
         command = ["resume"] if begun else ["run", str(self.path)]
-        options = [*self.back_end.options(self.state), "--lease", "2"]
+        options = [*self.back_end.options(self.state), "--lease", str(LEASE)]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return Mlkit("bpmn", *command, *options, **silent)
 
@@ -75,8 +76,8 @@ class Victim:
             return None, []
         try:
             row = next(iter(journal.rows()), None)
-            while row is not None and journal.is_owned(row):  # Until the lease of the dead ends.
-                time.sleep(0.05)
+            while row is not None and journal.is_owned(row):
+                self.back_end.end_leases(self.state)
             events = [] if row is None else list(journal.events(row))
         finally:
             journal.close()

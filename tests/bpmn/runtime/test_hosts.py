@@ -36,6 +36,7 @@ time.sleep({pause})
 x = 1
 """
 LEASE = 2.0
+"""Seconds, where a test is true whoever of the hosts loses it."""
 FOREVER = 600.0
 PATIENCE = 180.0
 
@@ -199,11 +200,11 @@ def test_another_host_has_the_files_of_the_tasks_that_a_killed_one_completed(
     path.write_text(diagram(body, "s>t0 t0>t1 t1>t2 t2>e"))
     cluster.options = ["--artifacts", (tmp_path / "shared").as_uri()]
     cluster.begin(path, 1)
-    victim = cluster.start()
+    victim = cluster.start(lease=None)
     cluster.until(lambda: len(cluster.attempts()) == 1)
     victim.kill()
     cluster.state = tmp_path / "another"
-    cluster.start()
+    cluster.start(lease=None)
     cluster.finish()
     with Session(cluster.state, Settings(journal=cluster.url)) as session:
         [row] = session.journal.rows()
@@ -271,7 +272,7 @@ def watch(host: Host, instance: str) -> list[str]:
 def test_a_host_answers_for_and_shows_what_the_other_one_takes(cluster, tmp_path, diagram):
     path = tmp_path / "p.bpmn"
     path.write_text(diagram('<startEvent id="s"/><userTask id="u"/>', "s>u"))
-    one, other = cluster.start(), cluster.start()
+    one, other = cluster.start(FOREVER), cluster.start(FOREVER)
     with Client(one.url) as client:
         client.deploy([path])
     for host in (one, other):
