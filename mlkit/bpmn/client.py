@@ -158,6 +158,41 @@ class Client:
         """Return the bytes of a stored value; loading a pickle runs its code."""
         return self._send("GET", _path("instances", instance, "artifacts", artifact)).content
 
+    def scenario(self, instance: str, run_scripts: bool = False) -> Document:
+        """Return a `scenario` that plays an instance again, with its secrets masked.
+
+        `notes` are what it cannot say, and `masked` the names of the secrets.
+        """
+        query = {"run_scripts": "true"} if run_scripts else {}
+        return self.request("GET", _path("instances", instance, "scenario"), params=query)
+
+    def picture(
+        self,
+        instance: str,
+        format: str = "svg",  # noqa: A002 - as files and `savefig` call it
+        theme: str = "auto",
+        diagram: str | None = None,
+    ) -> bytes:
+        """Return the diagram of an instance, coloured by how far it has come.
+
+        Args:
+            instance: Its id.
+            format: `svg` or `png`.
+            theme: `auto`, `light` or `dark`.
+            diagram: One of several diagrams of the file: its number, id or name.
+        """
+        query = _drop_none(theme=theme, diagram=diagram)
+        path = _path("instances", instance, f"picture.{format}")
+        return self._send("GET", path, params=query).content
+
+    def diagram(self, instance: str) -> bytes:
+        """Return the diagram that an instance follows, as XML."""
+        return self._send("GET", _path("instances", instance, "diagram")).content
+
+    def progress(self, instance: str) -> Document:
+        """Return how far an instance has come, by the ids of its `elements`."""
+        return self.request("GET", _path("instances", instance, "progress"))
+
     def cancel(self, instance: str, reason: str = "", person: str | None = None) -> Document:
         """End an instance; return it as it is now, as all that steer one do."""
         return self._steer(instance, "cancel", reason=reason, person=person)

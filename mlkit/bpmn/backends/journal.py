@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlkit.bpmn.backends.lists import JournalLists
-from mlkit.bpmn.backends.protocol import Document, Values
+from mlkit.bpmn.backends.protocol import Document, Drawing, Values
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
@@ -49,6 +50,25 @@ class JournalBackend(JournalLists):
         row = self.journal.find(instance)
         found = documents.artifacts(self.journal, row)
         return {"instance": row.id, "artifacts": found}
+
+    def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
+        """Return a scenario of an instance."""
+        from msgspec import to_builtins
+
+        from mlkit.bpmn.scenarios.recording import record
+
+        row = self.journal.find(instance)
+        found = record(self.session, row, folder, run_scripts)
+        scenario = to_builtins(found.scenario)
+        return {"instance": row.id, "scenario": scenario, "notes": found.notes, "masked": []}
+
+    def drawing(self, instance: str) -> Drawing:
+        """Return what a picture of an instance is drawn from."""
+        from mlkit.bpmn.render import progress
+
+        row = self.journal.find(instance)
+        file, content, _ = self.journal.definition(row.definition)
+        return Drawing(file, content, progress(self.session, row))
 
     def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
         """Return the user tasks that wait, with their forms."""

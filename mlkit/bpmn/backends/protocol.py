@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.render import Progress
 
 Document = dict[str, Any]
 Values = Mapping[str, Any]
+
+
+class Drawing(NamedTuple):
+    """What a picture of an instance is drawn from.
+
+    Attributes:
+        file: The name of the diagram.
+        content: Its bytes.
+        progress: How far the instance has come, by the id of the element.
+    """
+
+    file: str
+    content: bytes
+    progress: dict[str, Progress]
 
 
 class Lists(Protocol):
@@ -43,6 +61,15 @@ class Backend(Lists, Protocol):
 
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
+
+    def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
+        """Return a `scenario` of an instance, `notes` of what it cannot say, and what is `masked`.
+
+        On a journal it names the diagram from `folder`; that of a server is beside the scenario.
+        """
+
+    def drawing(self, instance: str) -> Drawing:
+        """Return what a picture of an instance is drawn from."""
 
     def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
         """Return the user tasks that wait and that a person, or a group, may do.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from mlkit.bpmn.backends.protocol import Document, Values
+from mlkit.bpmn.backends.protocol import Document, Drawing, Values
 from mlkit.bpmn.client import Client
 from mlkit.bpmn.journal.records import require_id
 
@@ -43,6 +44,18 @@ class ServerBackend:
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
         return self._client.request("GET", f"/instances/{_id(instance)}/artifacts")
+
+    def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
+        """Return a scenario of an instance, with secrets masked; its diagram is beside it."""
+        return self._client.scenario(_id(instance), run_scripts)
+
+    def drawing(self, instance: str) -> Drawing:
+        """Return what a picture of an instance is drawn from."""
+        from mlkit.bpmn.render import Progress
+
+        found = self._client.progress(_id(instance))
+        reached = {name: Progress(**each) for name, each in found["elements"].items()}
+        return Drawing(found["file"], self._client.diagram(instance), reached)
 
     def retries(self, process: str | None, element: str | None) -> list[Document]:
         """Return the tasks, of a process and at an element, that wait for another attempt."""

@@ -55,7 +55,7 @@ class Recording:
     notes: list[str]
 
 
-def record(session: Session, row: Row, beside: Path, scripts: bool = False) -> Recording:
+def record(session: Session, row: Row, beside: Path | None, scripts: bool = False) -> Recording:
     """Return the scenario of an instance: its start, answers, messages, results, and its end.
 
     What tasks gave becomes mocks, except values that JSON does not have: such a task runs.
@@ -63,7 +63,8 @@ def record(session: Session, row: Row, beside: Path, scripts: bool = False) -> R
     Args:
         session: The state folder.
         row: The instance, which runs nothing at the moment.
-        beside: The folder in which the scenario will be: it names the diagram from there.
+        beside: The folder in which the scenario will be: it names the diagram from there. None:
+            beside the diagram.
         scripts: Whether script tasks run instead of being mocked.
 
     Raises:
@@ -84,7 +85,7 @@ def record(session: Session, row: Row, beside: Path, scripts: bool = False) -> R
     path = Path(str(row.options.get("folder", ""))) / file
     found = recorder.scenario
     found.mocks = recorder.mocks()
-    found.diagram = os.path.relpath(path, beside.resolve())
+    found.diagram = file if beside is None else os.path.relpath(path, beside.resolve())
     found.expect, large = _expectation(document(session, row))
     if large:
         recorder.notes.append(f"long values are not expected again: {', '.join(large)}")

@@ -125,6 +125,42 @@ class Instances(msgspec.Struct):
     next: str | None
 
 
+class RecordedScenario(msgspec.Struct):
+    """A scenario as `mlkit bpmn test` plays it, beside its diagram.
+
+    `notes` are what the instance met and a scenario cannot say; `masked` the names of the secrets
+    that are not in it.
+    """
+
+    instance: str
+    scenario: dict[str, Any]
+    notes: list[str]
+    masked: list[str]
+
+
+class Reached(msgspec.Struct):
+    """What an instance did at an element.
+
+    `state` is done, running, waiting, failed or ended (by something else); `count` how often it
+    completed, `seconds` how long its scripts ran in all; `tokens` of a join that waits, of how many
+    of its flows a token has come, such as `1 of 2`.
+    """
+
+    state: str
+    count: int
+    seconds: float | None
+    tokens: str
+
+
+class InstanceProgress(msgspec.Struct):
+    """How far an instance has come in its diagram, by the ids of the elements."""
+
+    instance: str
+    process: str
+    file: str
+    elements: dict[str, Reached]
+
+
 class Person(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """For whom something is done, where that is not the caller."""
 

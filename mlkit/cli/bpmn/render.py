@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn import render_decisions as decisions
-from mlkit.cli.bpmn.options import STATE, JournalUrl, State, reading
+from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -36,11 +36,14 @@ class Themes(StrEnum):
 @examples(
     "mlkit bpmn render pipeline.bpmn -o pipeline.svg",
     "mlkit bpmn render --instance 3f2a -o now.png",
+    "mlkit bpmn render --instance 3f2a -o now.png --server https://flows.example.org",
     "mlkit bpmn render pipeline.bpmn --diagram train -o train.svg",
     "mlkit bpmn render rollout.dmn --var 'model accuracy=0.97' --var region=EU -o rollout.png",
 )
+@with_place
 def render(
     context: typer.Context,
+    *,
     file: Annotated[Path | None, typer.Argument(help="The diagram, or a DMN file.")] = None,
     output: Annotated[
         Path | None,
@@ -90,8 +93,7 @@ def render(
             help=("Colour theme; auto follows the reader's system, and is light in a PNG.")
         ),
     ] = Themes.AUTO,
-    state: State = STATE,
-    journal: JournalUrl = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.
@@ -111,7 +113,7 @@ def render(
         raise UsageError("--var, --vars and --decision apply to DMN files only")
     from mlkit.bpmn.render import choose
 
-    pictures, progress = _find(file, instance, state, journal)
+    pictures, progress = _find(context, file, instance, place)
     picture = choose(pictures, diagram, str(file or instance))
     if output is not None:
         _write(picture, progress, output, theme.value)
@@ -142,7 +144,7 @@ def _name_others(context: typer.Context, pictures: list[Picture]) -> None:
 
 
 def _find(
-    file: Path | None, instance: str | None, state: Path, journal: str | None
+    context: typer.Context, file: Path | None, instance: str | None, place: Place
 ) -> tuple[list[Picture], dict[str, Progress] | None]:
     from mlkit.bpmn import render as rendering
 
@@ -151,12 +153,11 @@ def _find(
             raise UsageError("nothing to draw: name a FILE, or --instance ID")
         return rendering.pictures(file), None
 
-    with reading(state, journal) as session:
-        row = session.journal.find(instance)
-        name, content, _ = session.journal.definition(row.definition)
-        # The file of today may be another one than the one that runs.
-        pictures = rendering.pictures(file) if file else rendering.parse(content, name)
-        return pictures, rendering.progress(session, row)
+    with asking(context, place) as (backend, _):
+        name, content, progress = backend.drawing(instance)
+    # The file of today may be another one than the one that runs.
+    pictures = rendering.pictures(file) if file else rendering.parse(content, name)
+    return pictures, progress
 
 
 def _write(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, Instance, JournalUrl, State
+from mlkit.cli.bpmn.options import Instance
+from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -17,12 +19,32 @@ if TYPE_CHECKING:
     from mlkit.bpmn.scenarios.scenario import Scenario
 
 
+class _Recorded(NamedTuple):
+    """A scenario, and what became of it when it was played at once.
+
+    Attributes:
+        notes: What it cannot say.
+        masked: The names of the secrets that are not in it.
+        differences: Where its run differs from the instance.
+        played: Whether it was played.
+    """
+
+    scenario: Scenario
+    notes: list[str]
+    masked: list[str]
+    differences: list[str]
+    played: bool
+
+
 @examples(
     "mlkit bpmn scenario 3f2a9c1b -o scenario.json",
     "mlkit bpmn scenario 3f2a9c1b --run-scripts -o scenario.json",
+    "mlkit bpmn scenario 3f2a9c1b --server https://flows.example.org --diagram training.bpmn",
 )
+@with_place
 def scenario(
     context: typer.Context,
+    *,
     instance: Instance,
     file: Annotated[
         Path | None,
@@ -34,43 +56,63 @@ def scenario(
     run_scripts: Annotated[
         bool, typer.Option("--run-scripts", help="Run script tasks instead of mocking them.")
     ] = False,
-    state: State = STATE,
-    journal: JournalUrl = None,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(
+            "--diagram",
+            metavar="FILE",
+            help="Diagram to play (default: the instance's; of a server, the one beside OUTPUT).",
+        ),
+    ] = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Write a scenario from the history of an instance, to be played as a test.
 
     The scenario has answers, messages and results with their times, and how the instance ended. It
     is played at once. Exits 1 when that run differs from the instance; each difference is a line on
-    standard error.
+    standard error. A server masks secrets; its scenario is played if the diagram is here.
     """
-    from msgspec import to_builtins
+    from msgspec import convert, to_builtins
 
-    from mlkit.bpmn.runtime.session import Session, Settings
-    from mlkit.bpmn.scenarios.recording import leave_order_open, record
-    from mlkit.bpmn.scenarios.run import run_scenario
+    from mlkit.bpmn.scenarios.scenario import Scenario
     from mlkit.files import check_place
 
     output = of(context)
     if file is not None:
         check_place(file)
     folder = Path.cwd() if file is None else file.absolute().parent
-    with Session(state, Settings(journal=journal)) as session:
-        found = record(session, session.journal.find(instance), folder, run_scripts)
-    found.scenario.name = name or f"as instance {instance}"
-    notes = list(found.notes)
-    played = run_scenario(found.scenario, folder, Settings())
+    with asking(context, place) as (backend, where):
+        found = backend.scenario(instance, folder, run_scripts)
+    made = convert(found["scenario"], Scenario)
+    made.name = name or f"as instance {instance}"
+    if diagram is not None:
+        made.diagram = os.path.relpath(diagram.absolute(), folder.resolve())
+    is_here = not where.is_server or diagram is not None or (folder / made.diagram).exists()
+    recorded = _play(made, found, folder, is_here)
+    if file is not None or not json:
+        _write(made, file, output)
+    if json:
+        shown = {**recorded._asdict(), "scenario": to_builtins(made)}
+        Output.document("bpmn.scenario", 1, shown)
+        raise typer.Exit(1 if recorded.differences else 0)
+    _conclude(recorded, output)
+
+
+def _play(scenario: Scenario, found: dict[str, Any], folder: Path, is_here: bool) -> _Recorded:
+    from mlkit.bpmn.runtime.session import Settings
+    from mlkit.bpmn.scenarios.recording import leave_order_open
+    from mlkit.bpmn.scenarios.run import run_scenario
+
+    notes, masked = list(found["notes"]), list(found["masked"])
+    if not is_here:
+        return _Recorded(scenario, notes, masked, [], False)
+    played = run_scenario(scenario, folder, Settings())
     differences = played.differences
-    if leave_order_open(found.scenario, played):
+    if leave_order_open(scenario, played):
         notes.append("what ran at once ended in another order, so that no order is expected")
         differences = []
-    if file is not None or not json:
-        _write(found.scenario, file, output)
-    if json:
-        shown = {"scenario": to_builtins(found.scenario), "notes": notes}
-        Output.document("bpmn.scenario", 1, {**shown, "differences": differences})
-        raise typer.Exit(1 if differences else 0)
-    _conclude(notes, differences, output)
+    return _Recorded(scenario, notes, masked, differences, True)
 
 
 def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
@@ -85,12 +127,17 @@ def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
     output.wrote(file)
 
 
-def _conclude(notes: list[str], differences: list[str], output: Output) -> None:
-    for each in notes:
+def _conclude(recorded: _Recorded, output: Output) -> None:
+    for each in recorded.notes:
         output.note(f"note: {each}")
-    for each in differences:
+    if recorded.masked:
+        output.note(f"note: masked as secrets: {', '.join(recorded.masked)}; put in other values")
+    for each in recorded.differences:
         output.note(f"difference: {each}")
-    if differences:
+    if not recorded.played:
+        output.note(f"not played: {recorded.scenario.diagram} is not here; see --diagram")
+        return
+    if recorded.differences:
         output.note("the scenario does not play as the instance ran: edit it, or its expectations")
         raise typer.Exit(1)
     output.note("played: as the instance ran")

@@ -58,7 +58,8 @@ def texts(server, instance: str) -> dict[str, str]:
         "/api/v1/audit",
         f"/engine-rest/process-instance/{instance}/variables", "/engine-rest/incident",
         f"/engine-rest/history/variable-instance?processInstanceId={instance}",
-        f"/instances/{instance}/picture.svg",
+        f"/instances/{instance}/picture.svg", f"{one}/picture.svg", f"{one}/progress",
+        f"{one}/scenario", f"{one}/scenario?run_scripts=true",
         *(f"/engine-rest/process-instance/{instance}-{n}/variables" for n in range(1, 12)),
     )  # fmt: skip
     return {path: server("GET", path).text for path in paths}
@@ -172,5 +173,10 @@ def test_a_secret_stays_one_when_its_scope_has_ended_or_it_has_changed(server):
     found |= {f"{path} ended": text for path, text in texts(server, instance).items()}
     for path, text in found.items():
         assert not [each for each in PAST if each in text], path
+    recorded = json.loads(found[f"{one}/scenario"])
+    assert recorded["scenario"]["variables"] == {"token": "******"}
+    assert recorded["scenario"]["answers"][0]["set"] == {"pin": "******"}
+    assert {"pin", "token", "said", "note", "notes", "the failure of fail"} <= {*recorded["masked"]}
+    assert recorded["scenario"]["mocks"]["fail"]["fail"].count("******") == 2
     logs = found[f"{one}/logs"]
     assert all(each in logs for each in ("sent ******", "pin ******"))

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from mlkit.bpmn import Client
 from mlkit.cli.main import main
+from mlkit.errors import InputMissing, UsageError
 
 V1 = "/api/v1"
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
@@ -102,10 +104,8 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def deployed(server, tmp_path_factory):
-    from tests.bpmn.conftest import diagram
-
-    for key, (body, flows) in BODIES.items():
-        xml = diagram(body, flows).replace('process id="p"', f'process id="{key}"')
+    for key in BODIES:
+        xml = _diagram_of(key)
         found = server("POST", f"{V1}/definitions", files=[("file", (f"{key}.bpmn", xml))])
         assert found.status_code == 201, found.text
     return server
@@ -176,6 +176,73 @@ def test_what_is_read_is_the_same(terminal, both):
 )
 def test_what_moves_instances_says_the_same(terminal, act, key, code, extra):
     assert terminal.same((*act, *extra), key)[0] == code
+
+
+def test_a_scenario_of_a_server_is_played_where_its_diagram_is(terminal, tmp_path):
+    instance = terminal.begin("form", variables={"x": 2, "password": "hunter22-x"})
+    done = terminal.there("complete", f"{instance}/u", "--set", "rate=0.5", "--as", "bob")
+    assert done[0] == 0
+    file = tmp_path / "tests" / "s.json"
+    file.parent.mkdir()
+    code, _, err = terminal.there("scenario", instance, "-o", file)
+    assert (code, "not played: form.bpmn is not here" in err) == (0, True)
+    (tmp_path / "form.bpmn").write_text(_diagram_of("form"))
+    chosen = ("--diagram", tmp_path / "form.bpmn", "--name", "mine")
+    code, _, err = terminal.there("scenario", instance, "-o", file, *chosen)
+    assert (code, "played: as the instance ran" in err) == (0, True), err
+    assert "masked as secrets: password;" in err
+    written = json.loads(file.read_text())
+    assert written["variables"] == {"x": 2, "password": "******"}
+    assert (written["diagram"], written["answers"][0]["set"]) == ("../form.bpmn", {"rate": 0.5})
+    assert terminal.run("test", file)[0] == 0
+    here = json.loads(terminal.here("scenario", instance, "--json")[1])
+    there = json.loads(terminal.there("scenario", instance, *chosen, "--json")[1])
+    assert here["scenario"]["variables"]["password"] == "hunter22-x"
+    assert (here["masked"], there["masked"], there["played"]) == ([], ["password"], True)
+    changed = tmp_path / "changed.bpmn"
+    changed.write_text(_diagram_of("form").replace('id="rate"', 'id="other"'))
+    assert terminal.there("scenario", instance, "--diagram", changed)[0] == 1
+    waits = terminal.begin("form")
+    assert terminal.there("cancel", waits)[0] == 0
+    code, _, err = terminal.there("scenario", waits)
+    assert (code, "is cancelled" in err) == (2, True)
+
+
+def test_an_instance_is_drawn_by_a_server_as_by_its_journal(terminal, both, tmp_path):
+    instance = terminal.begin("form")
+    for extra in ((), ("--json",)):
+        assert both("render", "--instance", instance, *extra)[0] == 0
+    shapes = json.loads(terminal.there("render", "--instance", instance, "--json")[1])["shapes"]
+    states = {each["element"]: each["state"] for each in shapes}
+    assert states == {"s": "done", "u": "waiting", "e": None}
+    drawn = []
+    for name, run in (("a", terminal.here), ("b", terminal.there)):
+        for kind in ("svg", "png"):
+            file = tmp_path / f"{name}.{kind}"
+            assert run("render", "--instance", instance, "-o", file, "--theme", "dark")[0] == 0
+            drawn.append(file.read_bytes())
+    assert drawn[:2] == drawn[2:]
+    with Client(terminal.server.url) as client:
+        assert client.picture(instance, theme="dark") == drawn[0]
+        assert client.picture(instance, "png", theme="dark") == drawn[1]
+        assert client.diagram(instance).decode() == _diagram_of("form")
+        assert client.progress(instance)["elements"]["s"]["count"] == 1
+        with pytest.raises(InputMissing, match="no diagram is named 'x'"):
+            client.picture(instance, diagram="x")
+        with pytest.raises(UsageError, match="theme: 'pink'"):
+            client.picture(instance, theme="pink")
+    assert terminal.there("render", "--instance", "0" * 12)[0] == 66
+    # The file of today, by how far the instance has come.
+    (tmp_path / "now.bpmn").write_text(_diagram_of("form").replace('name="Look"', 'name="See"'))
+    text = terminal.there("render", tmp_path / "now.bpmn", "--instance", instance)[1]
+    assert "See" in text
+
+
+def _diagram_of(key):
+    from tests.bpmn.conftest import diagram
+
+    body, flows = BODIES[key]
+    return diagram(body, flows).replace('process id="p"', f'process id="{key}"')
 
 
 def test_messages_and_signals_arrive(terminal):
