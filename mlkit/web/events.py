@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
-from starlette.responses import StreamingResponse
-from starlette.types import Send as StarletteSend
 
 from mlkit.web.application import Scope, Send
-from mlkit.web.bodies import Receive
+from mlkit.web.bodies import Receive, wait_for_disconnect
 from mlkit.web.errors import Headers
 
-_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
 _ALIVE = 15.0
 _MOST_BEHIND = 20
 
@@ -33,10 +36,11 @@ class Feed:
 
     def __init__(self, interval: float = 0.5) -> None:
         self._interval = interval
-        self._watchers: dict[str, set[_Watcher]] = {}
+        self._watchers: dict[str, set[Watcher]] = {}
         self._news: dict[str, Any] = {}
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._alive: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __len__(self) -> int:
@@ -80,71 +84,97 @@ class Feed:
         self._closed = True
         for watchers in self._watchers.values():
             for each in watchers:
-                each.news.set()
+                each.leave()
 
     def stream(self, topic: str, headers: Headers = ()) -> EventStream:
         """Return the answer of a watcher of a topic; of all topics if it is empty."""
-        return EventStream(self._events(topic), headers)
+        return EventStream(self, topic, headers)
 
-    async def _events(self, topic: str) -> AsyncIterator[bytes]:
-        watcher = _Watcher()
+    @contextlib.contextmanager
+    def watch(self, topic: str) -> Iterator[Watcher]:
+        """Return who is told of a topic within the block; of all topics if it is empty."""
+        watcher = Watcher()
+        if self._closed:
+            watcher.leave()
         self._watchers.setdefault(topic, set()).add(watcher)
+        if self._alive is None:
+            loop = asyncio.get_running_loop()
+            self._alive = loop.call_later(_ALIVE, self._keep_alive, loop)
         try:
-            yield b"retry: 2000\n\n"
-            while not (self._closed or watcher.is_behind):
-                try:
-                    await asyncio.wait_for(watcher.news.wait(), _ALIVE)
-                except TimeoutError:
-                    yield b": still here\n\n"
-                    continue
-                if text := watcher.take():
-                    yield text
+            yield watcher
         finally:
             self._watchers[topic].discard(watcher)
             if not self._watchers[topic]:
                 del self._watchers[topic]
 
+    def _keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send all something now and then, or what is between cuts a silent connection."""
+        for watchers in self._watchers.values():
+            for each in watchers:
+                each.add(b": still here\n\n")
+        self._alive = loop.call_later(_ALIVE, self._keep_alive, loop) if self._watchers else None
 
-class _Watcher:
+
+class Watcher:
     """What one watcher has not been sent yet; one that falls behind has to begin anew."""
 
     def __init__(self) -> None:
-        self.news = asyncio.Event()
-        self.is_behind = False
+        self._news = asyncio.Event()
+        self._has_left = False
         self._texts: deque[bytes] = deque()
 
     def add(self, text: bytes) -> None:
-        self.is_behind = len(self._texts) >= _MOST_BEHIND
-        if not self.is_behind:
+        """Have a text sent."""
+        if len(self._texts) >= _MOST_BEHIND:
+            self._has_left = True
+        else:
             self._texts.append(text)
-        self.news.set()
+        self._news.set()
 
-    def take(self) -> bytes:
-        self.news.clear()
-        text = b"".join(self._texts)
+    def leave(self) -> None:
+        """End its stream."""
+        self._has_left = True
+        self._news.set()
+
+    async def next(self) -> bytes:
+        """Wait for what is to be sent next, and return it; nothing if the stream is to end."""
+        await self._news.wait()
+        self._news.clear()
+        text = b"" if self._has_left else b"".join(self._texts)
         self._texts.clear()
         return text
 
 
 class EventStream:
-    """An answer that goes on until the client leaves or the feed ends."""
+    """An answer that goes on until the client leaves or the feed ends.
+
+    Args:
+        feed: What is sent.
+        topic: What is watched.
+        headers: More headers of the answer.
+    """
 
     status = 200
 
-    def __init__(self, events: AsyncIterator[bytes], headers: Headers) -> None:
-        self._events = events
+    def __init__(self, feed: Feed, topic: str, headers: Headers) -> None:
+        self._feed = feed
+        self._topic = topic
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
-        more = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers}
-        events = _nothing() if scope["method"] == "HEAD" else self._events
-        response = StreamingResponse(
-            events, headers=_HEADERS | more, media_type="text/event-stream"
-        )
-        await response(scope, receive, cast(StarletteSend, send))
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for text in list[bytes]():
-        yield text
+        headers = [*_HEADERS, *self._headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if scope["method"] != "HEAD":
+            with self._feed.watch(self._topic) as watcher:
+                leaving = asyncio.ensure_future(wait_for_disconnect(scope, receive))
+                leaving.add_done_callback(lambda _: watcher.leave())
+                try:
+                    text = b"retry: 2000\n\n"
+                    while text:
+                        body = {"type": "http.response.body", "body": text, "more_body": True}
+                        await send(body)
+                        text = await watcher.next()
+                finally:
+                    leaving.cancel()
+        await send({"type": "http.response.body", "body": b""})

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
+from mlkit.web import events
 from mlkit.web.events import Feed
-
-
-async def start(feed: Feed, topic: str = ""):
-    events = feed._events(topic)
-    assert await anext(events) == b"retry: 2000\n\n"
-    return events
 
 
 def changes(text: bytes) -> list[object]:
@@ -22,19 +19,18 @@ def changes(text: bytes) -> list[object]:
 def test_news_are_told_at_once_and_then_gathered():
     async def play():
         feed = Feed(interval=0.05)
-        everything, one = await start(feed), await start(feed, "a")
-        assert len(feed) == 2
-        feed.publish("a", 1)
-        assert changes(await anext(everything)) == [1]
-        assert changes(await anext(one)) == [1]
-        for number in range(2, 6):
-            feed.publish("a", number)
-            feed.publish("b", -number)
-        assert changes(await anext(everything)) == [5, -5]
-        assert changes(await anext(one)) == [5]
-        feed.close()
-        assert [each async for each in everything] == []
-        await one.aclose()
+        with feed.watch("") as everything, feed.watch("a") as one:
+            assert len(feed) == 2
+            feed.publish("a", 1)
+            assert changes(await everything.next()) == [1]
+            assert changes(await one.next()) == [1]
+            for number in range(2, 6):
+                feed.publish("a", number)
+                feed.publish("b", -number)
+            assert changes(await everything.next()) == [5, -5]
+            assert changes(await one.next()) == [5]
+            feed.close()
+            assert await everything.next() == b""
         assert len(feed) == 0
 
     asyncio.run(play())
@@ -43,16 +39,81 @@ def test_news_are_told_at_once_and_then_gathered():
 def test_who_does_not_read_is_let_go():
     async def play():
         feed = Feed(interval=0.0)
-        slow = await start(feed)
-        waiting = asyncio.ensure_future(anext(slow))
-        feed.publish("a", 0)
-        await waiting
-        for number in range(100):
-            feed.publish("a", number)
+        with feed.watch("a") as slow:
+            for number in range(100):
+                feed.publish("a", number)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            assert await slow.next() == b""
+
+    asyncio.run(play())
+
+
+class Connection:
+    """A client of a stream: what it was sent, and when it leaves."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, object]] = []
+        self.left = asyncio.Event()
+
+    async def receive(self) -> dict[str, object]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, object]) -> None:
+        self.sent.append(message)
+
+    def body(self) -> bytes:
+        return b"".join(each["body"] for each in self.sent if "body" in each)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
             await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        rest = [each async for each in slow]
-        assert len(rest) <= 1
+
+
+@pytest.mark.parametrize("end", ["the client leaves", "the feed ends"])
+def test_a_stream_goes_on_until_somebody_ends_it(end):
+    async def play():
+        feed, client = Feed(interval=0.0), Connection()
+        stream = feed.stream("", ((b"x-more", b"1"),))
+        task = asyncio.ensure_future(stream({"method": "GET"}, client.receive, client.send))
+        await until(lambda: client.body())
+        assert (b"x-more", b"1") in client.sent[0]["headers"]
+        assert (b"content-type", b"text/event-stream; charset=utf-8") in client.sent[0]["headers"]
+        feed.publish("a", {"n": 1})
+        await until(lambda: b"data:" in client.body())
+        assert client.body() == b'retry: 2000\n\nevent: changed\ndata: [{"n":1}]\n\n'
+        if end == "the client leaves":
+            client.left.set()
+        else:
+            feed.close()
+        await asyncio.wait_for(task, 60)
+        assert not client.sent[-1].get("more_body", False)
         assert len(feed) == 0
+
+    asyncio.run(play())
+
+
+def test_a_silent_stream_is_kept_alive(monkeypatch):
+    monkeypatch.setattr(events, "_ALIVE", 0.01)
+
+    async def play():
+        feed, client = Feed(), Connection()
+        call = feed.stream("")({"method": "GET"}, client.receive, client.send)
+        task = asyncio.ensure_future(call)
+        await until(lambda: client.body().count(b": still here\n\n") > 1)
+        client.left.set()
+        await asyncio.wait_for(task, 60)
+
+    asyncio.run(play())
+
+
+def test_the_head_of_a_stream_has_no_events():
+    async def play():
+        client = Connection()
+        await Feed().stream("")({"method": "HEAD"}, client.receive, client.send)
+        assert client.body() == b""
 
     asyncio.run(play())

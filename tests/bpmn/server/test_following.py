@@ -53,22 +53,21 @@ def test_who_watches_all_instances_hears_once_what_other_hosts_have_moved(monkey
     async def watch() -> list[tuple[str, str]]:
         feed = Feed(interval=0.0)
         changes = Changes(feed)
-        events = feed.stream("")._events
-        await anext(events)
-        # What this process has moved was published when it moved.
-        changes.sequences["own"] = 3
-        context = SimpleNamespace(feed=feed, call=call)
-        following_ = asyncio.create_task(following.follow(context, changes))
-        first = await anext(events)
-        looks = len(asked)
-        while len(asked) < looks + 3:
-            await asyncio.sleep(0)
-        journal.append(Moved("new", "p", "waiting", 1, now + 1, None))
-        journal[1] = journal[1]._replace(sequence=6, status="completed")
-        second = await anext(events)
-        while len(asked) < looks + 9:
-            await asyncio.sleep(0)
-        following_.cancel()
+        with feed.watch("") as watcher:
+            # What this process has moved was published when it moved.
+            changes.sequences["own"] = 3
+            context = SimpleNamespace(feed=feed, call=call)
+            following_ = asyncio.create_task(following.follow(context, changes))
+            first = await watcher.next()
+            looks = len(asked)
+            while len(asked) < looks + 3:
+                await asyncio.sleep(0)
+            journal.append(Moved("new", "p", "waiting", 1, now + 1, None))
+            journal[1] = journal[1]._replace(sequence=6, status="completed")
+            second = await watcher.next()
+            while len(asked) < looks + 9:
+                await asyncio.sleep(0)
+            following_.cancel()
         lines = b"".join([first, second]).splitlines()
         found = [msgspec.json.decode(e[6:]) for e in lines if e.startswith(b"data: ")]
         return [(each["instance"], each["state"]) for news in found for each in news]
