@@ -20,6 +20,8 @@ from mlkit.web.errors import RequestError
 _TOKENS_HINT = "a line is TOKEN, TOKEN ROLES or TOKEN ROLES NAME, of printable ASCII characters"
 NONE = "-"
 """Stands for no roles in files."""
+ANY = "*"
+"""The role of an operation for every caller that is known, whatever they may do."""
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Roles = frozenset[str]
 _ROLE = re.compile(r"([a-z]+)(?:[@#][^\s,@#]{1,255})?")
@@ -40,7 +42,7 @@ class Caller(NamedTuple):
 
     def may(self, role: str) -> bool:
         """Return whether the caller has a role for everything."""
-        return self.roles is None or role in self.roles
+        return self.roles is None or role == ANY or role in self.roles
 
     def may_somewhere(self, role: str) -> bool:
         """Return whether the caller has a role for everything, or for a part of it."""

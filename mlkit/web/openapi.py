@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mlkit import __version__
-from mlkit.web.access import Access
+from mlkit.web.access import ANY, Access
 from mlkit.web.application import Operation, Parameter, Route
 from mlkit.web.errors import ErrorDocuments
 
@@ -196,7 +196,10 @@ def _problems(operation: Operation, access: Access | None) -> dict[int, str]:
     if operation.body is not None:
         problems |= _WITH_BODY
     if access is not None and operation.role is not None:
-        problems |= {401: access.description, 403: f"The role `{operation.role}` is needed."}
+        refused = f"The role `{operation.role}` is needed."
+        if operation.role == ANY:
+            refused = "A page of another site sends the request."
+        problems |= {401: access.description, 403: refused}
     return problems | dict(operation.problems)
 
 

@@ -15,9 +15,8 @@ from mlkit.bpmn.definition.model import FormField
 from mlkit.bpmn.expressions.paths import value_at
 from mlkit.bpmn.people import forms
 from mlkit.bpmn.people.forms import Entry
-from mlkit.bpmn.people.masking import MASKED, Mask
+from mlkit.bpmn.people.masking import MASKED, NO_MASK, Mask
 
-NO_MASK = Mask()
 PREFIX = "field."
 """Stands before the names of inputs, so that no field can be taken for something else."""
 FEW_OPTIONS = 5
@@ -119,7 +118,7 @@ def read_submitted(
             found[each.id] = "true" in submitted.get(name, ())
         elif each.type == "list":
             found[each.id] = [str(value) for value in submitted.get(name, ()) if value != ""]
-        elif submitted.get(name) and (submitted[name][-1] != "" or not is_hidden(each, mask)):
+        elif submitted.get(name) and (submitted[name][-1] != "" or not mask.hides_field(each)):
             found[each.id] = str(submitted[name][-1]).replace("\r\n", "\n")
     return found
 
@@ -203,7 +202,7 @@ def _input(
     name = prefix + form.id
     shown = Input(name.replace(".", "-"), name, form.label, "output")
     if form.readonly or form.value is not None:
-        hidden = is_hidden(form, mask)
+        hidden = mask.hides_field(form)
         return replace(shown, value=MASKED if hidden else mask.text(text_of(_output(form, entry))))
     value = entry.raw(form)
     shown = replace(shown, required=form.required, problem=problem, hint=hint_of(form))
@@ -215,16 +214,11 @@ def _input(
         listed = value if isinstance(value, list) else [value]
         kept = [(str(e.get("name", "")), token(e)) for e in listed if isinstance(e, dict)]
         return replace(shown, kind="file", kept=kept, several=form.type == "files")
-    if is_hidden(form, mask) and form.type not in ("boolean", "enum", "list"):
+    if mask.hides_field(form) and form.type not in ("boolean", "enum", "list"):
         given = "" if value in (None, "") else "it has a value: leave it empty to keep that"
         return replace(shown, kind="password", hint=", ".join(filter(None, (shown.hint, given))))
     kind = _kind(form, value)
     return replace(shown, kind=kind, value=_value(form, value), options=form.options)
-
-
-def is_hidden(form: FormField, mask: Mask = NO_MASK) -> bool:
-    """Return whether the value of a field is a secret."""
-    return form.secret or mask.hides(form.id)
 
 
 def _row_inputs(

@@ -79,6 +79,15 @@ class Mask:
         """Return whether a variable, or a part of one (`address.pin`), is a secret."""
         return name in self.marked or any(is_secret(part) for part in name.split("."))
 
+    def hides_field(self, field: FormField, prefix: str = "") -> bool:
+        """Return whether what is filled into a field is a secret: by its mark, or by its name.
+
+        Args:
+            field: The field of a form.
+            prefix: What precedes its id in the names of variables: `rows.` for a field of rows.
+        """
+        return field.secret or self.hides(f"{prefix}{field.id}")
+
     def variables(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return variables with their secrets masked."""
         return {name: self.value(name, each) for name, each in given.items()}
@@ -120,6 +129,10 @@ class Mask:
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, Mapping):
                     yield from self._secrets(each, f"{prefix}{name}.")
+
+
+NO_MASK = Mask()
+"""Hides what has the name of a secret, and nothing else."""
 
 
 def of_instance(engine: Engine, state: State) -> Mask:

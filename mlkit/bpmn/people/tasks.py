@@ -12,7 +12,7 @@ from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.people import forms, masking
-from mlkit.bpmn.people.masking import Mask
+from mlkit.bpmn.people.masking import NO_MASK, Mask
 from mlkit.errors import BadData, InputMissing
 
 
@@ -152,7 +152,7 @@ def describe(task: Task) -> list[dict[str, Any]]:
     """Describe the fields of a task's form that are shown at first, as documents have them."""
     mask = task.mask
     return [
-        field_document(each, _open(mask, each.id, task.defaults.get(each.id)))
+        field_document(each, _open(mask, each.id, task.defaults.get(each.id)), mask)
         for each in entry(task, {}).list_shown()
     ]
 
@@ -172,14 +172,25 @@ def document(task: Task) -> dict[str, Any]:
     return {"task": task.id, **fields, "form": describe(task)}
 
 
-def field_document(field: FormField, default: Any) -> dict[str, Any]:
-    """Describe a field of a form; the default of a secret is left out."""
-    inner = [field_document(each, None) for each in field.fields]
-    if field.secret or masking.is_secret(field.id):
-        default = None
+def field_document(
+    field: FormField, default: Any, mask: Mask = NO_MASK, prefix: str = ""
+) -> dict[str, Any]:
+    """Describe a field of a form; the default of a secret is left out.
+
+    Args:
+        field: The field.
+        default: Its value at first.
+        mask: What is hidden of the variables.
+        prefix: What precedes the field's id in the names of variables: `rows.` in rows.
+    """
+    name = f"{prefix}{field.id}"
+    secret = mask.hides_field(field, prefix)
+    inner = [field_document(each, None, mask, f"{name}.") for each in field.fields]
     return {
-        "id": field.id, "label": field.label, "type": field.type, "default": default,
+        "id": field.id, "label": field.label, "type": field.type,
+        "default": None if secret else default,
         "required": field.required, "readonly": field.readonly or field.value is not None,
+        "secret": secret,
         "options": dict(field.options), "limits": dict(field.limits), "pattern": field.pattern,
         **({"fields": inner} if inner else {}),
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlkit.bpmn.journal.records import Deployed
 from mlkit.bpmn.people import attachments, browser_forms, start_forms
-from mlkit.bpmn.people.browser_forms import NO_MASK
+from mlkit.bpmn.people.masking import NO_MASK
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.task_form import Submitted, summary

@@ -27,6 +27,7 @@ from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen
 from mlkit.bpmn.server.roles import TASKS, acting, list_roles
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
+from mlkit.web.access import ANY
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import path_parameter, query
@@ -77,10 +78,9 @@ def routes(context: Context) -> dict[str, Route]:
         id="getMe",
         summary="Who calls, what they may do, and their tasks.",
         tag="people",
-        role=TASKS,
+        role=ANY,
         answers={200: Answer("About the caller.", Me)},
         problems=BAD_QUERY,
-        is_partial=True,
     )
     one = f"{_BASE}/{{instance}}/{{task}}"
     found = {
@@ -191,13 +191,14 @@ class _Tasks:
 
     async def me(self, request: Request) -> Response:
         query(request, ())
-        name = acting(request.caller, None)
+        name, roles = acting(request.caller, None), list_roles(request.caller)
+        if not request.caller.may_somewhere(TASKS):
+            return answer(Me(name, roles, []))
 
         def find(service: Service) -> list[Task]:
             found = service.journal.index.tasks(name, None, (0, 0), _MINE)
             return [summarize(service, each) for each in found]
 
-        roles = list_roles(request.caller)
         return answer(Me(name, roles, await self._context.call(find)))
 
     async def complete(self, request: Request) -> Response:

@@ -18,6 +18,7 @@ from mlkit.errors import BadData, printable
 if TYPE_CHECKING:
     from mlkit.bpmn.definition.model import FormField
     from mlkit.bpmn.journal.records import Row
+    from mlkit.bpmn.people.masking import Mask
     from mlkit.bpmn.people.tasks import Task
     from mlkit.bpmn.runtime.session import Session
 
@@ -277,13 +278,29 @@ def _answers(task: Task) -> dict[str, Any]:
     given: dict[str, Any] = {}
     while (field := _next(task, given)) is not None:
         default = task.defaults.get(field.id)
-        value = _rows(field) if field.fields else _prompt(field, default)
+        secret = task.mask.hides_field(field)
+        value = _rows(field, task.mask) if field.fields else _prompt(field, default, secret)
         problem = tasks.entry(task, {**given, field.id: value}).problem(field)
         if problem is None:
             given[field.id] = value
         else:
+            # It may quote what was typed.
+            problem = task.mask.with_texts(_quote_secrets(field, value, task.mask)).text(problem)
             typer.echo(f"error: {printable(f'{field.label}: {problem}')}", err=True)
     return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
+
+
+def _quote_secrets(field: FormField, value: Any, mask: Mask, prefix: str = "") -> list[str]:
+    """Return the secrets among what was typed into a field, as problems quote them."""
+    if mask.hides_field(field, prefix):
+        return [repr(str(value).strip())]
+    rows = value if field.fields and isinstance(value, list) else []
+    return [
+        text
+        for row in rows
+        for each in field.fields
+        for text in _quote_secrets(each, row.get(each.id, ""), mask, f"{field.id}.")
+    ]
 
 
 def _next(task: Task, given: dict[str, Any]) -> FormField | None:
@@ -296,16 +313,23 @@ def _next(task: Task, given: dict[str, Any]) -> FormField | None:
     return None
 
 
-def _rows(field: FormField) -> list[dict[str, Any]]:
-    rows = []
+def _rows(field: FormField, mask: Mask) -> list[dict[str, Any]]:
+    rows, prefix = [], f"{field.id}."
     while typer.confirm(f"{printable(field.label)}: another row?", default=False, err=True):
-        asked = {e.id: _prompt(e, None) for e in field.fields if not (e.readonly or e.value)}
+        asked = {
+            each.id: _prompt(each, None, mask.hides_field(each, prefix))
+            for each in field.fields
+            if not (each.readonly or each.value)
+        }
         rows.append({name: value for name, value in asked.items() if value != ""})
     return rows
 
 
-def _prompt(form: FormField, default: Any) -> Any:
-    """Ask for a field; what data holds is shown, and taken, but does not steer the terminal."""
+def _prompt(form: FormField, default: Any, secret: bool) -> Any:
+    """Ask for a field; what data holds is shown, and taken, but does not steer the terminal.
+
+    A secret is neither shown nor echoed.
+    """
     label = printable(form.label)
     if form.type == "boolean":
         return typer.confirm(label, default=str(default).lower() == "true", err=True)
@@ -317,7 +341,7 @@ def _prompt(form: FormField, default: Any) -> Any:
     options = ", ".join(k if k == label else f"{k} = {label}" for k, label in form.options.items())
     choices = f" ({several}{printable(options)})" if options else ""
     shown = "" if default is None else str(default)
-    if form.secret:
+    if secret:
         return typer.prompt(label, default=shown, show_default=False, hide_input=True, err=True)
     question = f"{label}{choices} [{printable(shown)}]"
     return typer.prompt(question, default=shown, show_default=False, err=True)

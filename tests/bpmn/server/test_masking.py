@@ -73,6 +73,8 @@ def test_nothing_shows_a_secret(server):
     shown = server("GET", one).json()["variables"]
     assert (shown["password"], shown["rows"], shown["echo"]) == ("******", 3, "pw=******")
     (task,) = server("GET", "/api/v1/tasks?forms=true").json()["tasks"]
+    flags = {each["id"]: (each["secret"], each["default"]) for each in task["form"]}
+    assert flags == dict.fromkeys(("pin", "code", "password"), (True, None))
     page = server("GET", f"/tasks/{task['task']}")
     assert page.text.count('type="password"') == 2
     assert "it is a secret" in page.text

@@ -18,6 +18,8 @@ tag operator#finance tag
 dora deployer#finance dora
 will worker@loans-work will
 wes worker@loans wes
+none - none
+robot worker pat
 """
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 TASK = ENDS + '<userTask id="u" name="Sign" camunda:assignee="{}"/>'
@@ -75,6 +77,24 @@ def processes(server, token: str, kind: str) -> set[str]:
     listed = ask(server, token, "GET", f"/api/v1/{kind}")
     assert listed.status_code == 200, listed.text
     return {each["process"] for each in listed.json()[kind]}
+
+
+def test_everybody_is_told_who_they_are_and_what_they_may(server, instances):
+    for token, name, roles in (
+        ("wes", "wes", ["worker@loans"]),
+        ("will", "will", ["worker@loans-work"]),
+        ("none", "none", []),
+        ("robot", "pat", ["worker"]),
+        ("pat", "pat", ["participant"]),
+    ):
+        found = ask(server, token, "GET", "/api/v1/me").json()
+        assert (found["name"], found["roles"]) == (name, roles)
+        # Whoever may not see tasks sees none here, though one bears their name.
+        assert [each["instance"] for each in found["tasks"]] == [instances["loans"]] * (
+            token == "pat"
+        )
+    assert ask(server, "stranger", "GET", "/api/v1/me").status_code == 401
+    assert ask(server, "wes", "GET", "/api/v1/tasks").status_code == 403
 
 
 def test_lists_show_what_a_caller_reaches(server, instances):

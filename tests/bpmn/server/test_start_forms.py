@@ -57,6 +57,7 @@ def test_a_program_reads_and_submits_the_form(server):
     found = server("GET", path).json()
     assert [each["id"] for each in found["form"]] == ["title", "rows", "day", "data", "api_token"]
     assert (found["version"], found["form"][1]["default"]) == (1, "10")
+    assert [each["id"] for each in found["form"] if each["secret"]] == ["api_token"]
     for variables, text in (
         ({}, "title: is required"), ({"title": "a", "rows": 2}, "rows: "),
         ({"title": "a", "rows": "many"}, "rows: "), ({"title": "a", "more": 1}, "more: no such"),

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+from mlkit.bpmn.runtime.session import Session
 from tests.cli.terminal import bpmn_on_a_terminal
 
 SCRIPT = "import time; print('first step'); print('\\x1b[31mred'); time.sleep(1.2)"
@@ -83,3 +84,32 @@ def test_enter_takes_the_defaults_and_they_do_not_steer_the_terminal(tmp_path, d
     (instance,) = re.findall(r"(\w{8})  completed", printed)
     shown = bpmn_on_a_terminal(["show", instance, "--json"], tmp_path)[0]
     assert json.loads(shown)["variables"] == {"who": "\x1b[31mX", "v": "\x1b[31mX", "ok": False}
+
+
+FIELDS = (
+    '<userTask id="u" name="Ask"><extensionElements><camunda:formData>'
+    '<camunda:formField id="pin" label="Pin" type="long" mlkit:secret="true"/>'
+    '<camunda:formField id="db_password" label="Database" type="string"/>'
+    '<camunda:formField id="rate" label="Rate" type="double"/>'
+    "</camunda:formData></extensionElements></userTask>"
+)
+
+
+def test_a_secret_that_is_typed_is_not_echoed(tmp_path, diagram):
+    (tmp_path / "p.bpmn").write_text(
+        diagram('<startEvent id="s"/><endEvent id="e"/>' + FIELDS, "s>u u>e")
+    )
+    asked = {
+        "Pin: ": lambda: "wrong-4711\n",
+        "not a long": lambda: "471147\n",
+        "Database: ": lambda: "hunter22-x\n",
+        "Rate []: ": lambda: "0.5\n",
+    }
+    printed, code = bpmn_on_a_terminal(["run", "p.bpmn"], tmp_path, asked=asked)
+    assert code == 0, printed
+    assert "error: Pin: ****** is not a long" in printed
+    assert not [each for each in ("wrong-4711", "471147", "hunter22-x") if each in printed]
+    with Session(tmp_path / ".mlkit") as session:
+        (row,) = session.journal.rows()
+        (root,) = session.state(row).roots()
+    assert root.variables == {"pin": 471147, "db_password": "hunter22-x", "rate": 0.5}
