@@ -36,6 +36,10 @@ class CronError(ValueError):
     """A line that is not a cron line, or that never matches."""
 
 
+class NeverAgain(CronError):
+    """A line whose last time has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A cron line.
@@ -61,7 +65,7 @@ class Cron:
         time. Lines with `*` as their hour or minute follow the clock through both.
 
         Raises:
-            CronError: There is none.
+            NeverAgain: There is none.
         """
         start = datetime.fromtimestamp(moment, zone)
         day = start.date()
@@ -75,7 +79,7 @@ class Cron:
                 if found is not None:
                     return found
             day += timedelta(days=1)
-        raise CronError("it never comes again")
+        raise NeverAgain("it never comes again")
 
     def _on(self, day: date, moment: float, zone: tzinfo) -> float | None:
         """Return its first time on a day that lies after a moment."""

@@ -51,10 +51,10 @@ class StartTimer:
 
     def upcoming(self, count: int, now: float) -> list[float]:
         """Return the next times from now on, at most `count`."""
-        return list(islice((each for each in self._times() if each >= now), count))
+        return list(islice(self._times(now), count))
 
-    def _times(self) -> Iterator[float]:
-        timer = self
+    def _times(self, now: float) -> Iterator[float]:
+        timer = self if self.due is None or self.due >= now else self.after(now)
         while timer.due is not None:
             yield timer.due
             timer = timer.after(timer.due)
@@ -63,11 +63,27 @@ class StartTimer:
         """Return the timer at its first time after its due one and after now."""
         if self.due is None or not self.again:
             return replace(self, due=None)
-        due, steps = following(self.interval, self.due, now)
+        found = following(self.interval, self.due, now)
+        if found is None:
+            return replace(self, due=None)
+        due, steps = found
         if self.again == FOREVER:
             return replace(self, due=due)
         again = self.again - steps
         return replace(self, due=due, again=again) if again >= 0 else replace(self, due=None)
+
+    def resume(self, now: float) -> StartTimer:
+        """Return the timer at its first time from now on, as it goes on after a pause.
+
+        A clock that was wrong for a moment may have led it far ahead: where it has no end, it
+        comes back from there.
+        """
+        if self.due is None or self.due < now:
+            return self.after(now)
+        if self.again != FOREVER:
+            return self
+        nearest = replace(self, due=now).after(now)
+        return nearest if nearest.due is not None and nearest.due < self.due else self
 
 
 class Firing(NamedTuple):

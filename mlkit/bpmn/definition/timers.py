@@ -134,10 +134,10 @@ def schedule(kind: str, text: str, now: float, calendar: Calendar = UTC_CALENDAR
     return _repeating(repeat, text, now, calendar.zone)
 
 
-def following(interval: str, due: float, now: float) -> tuple[float, int]:
+def following(interval: str, due: float, now: float) -> tuple[float, int] | None:
     """Return the next time of a repeating timer after now, and how many steps it lies after `due`.
 
-    Times that have passed meanwhile are missed, not made up for.
+    Times that have passed meanwhile are missed, not made up for. None: a cron line has no more.
 
     Args:
         interval: That of its schedule.
@@ -146,10 +146,10 @@ def following(interval: str, due: float, now: float) -> tuple[float, int]:
     """
     if interval.startswith("cron "):
         _, numbering, zone, line = interval.split(" ", 3)
-        return _next_cron(line, max(due, now), Calendar(zone, numbering)), 1
+        return _following_cron(line, max(due, now), Calendar(zone, numbering))
     origin, slash, period = interval.rpartition("/")
     if not period.startswith("P"):
-        return _next_cron(interval, max(due, now), Calendar()), 1
+        return _following_cron(interval, max(due, now), Calendar())
     begin, zone = _moment(origin, "UTC") if slash else (due, "UTC")
     grid = _Grid(begin, period, zone_of(zone))
     fired = grid.first_from(due)
@@ -235,6 +235,13 @@ def require_future(text: str, now: float, calendar: Calendar = UTC_CALENDAR) -> 
         cron.require_sound_steps(line)
     except cron.CronError as error:
         raise BadData(f"{line!r} is not a cycle: {error}") from error
+
+
+def _following_cron(line: str, after: float, calendar: Calendar) -> tuple[float, int] | None:
+    try:
+        return cron.read(line, calendar.cron).after(after, zone_of(calendar.zone)), 1
+    except cron.NeverAgain:
+        return None
 
 
 def _next_cron(line: str, after: float, calendar: Calendar) -> float:

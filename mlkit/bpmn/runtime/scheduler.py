@@ -10,11 +10,11 @@ import msgspec
 
 from mlkit.bpmn.definition.start_timers import fire
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Begun, Row, Scheduled
+from mlkit.bpmn.journal.records import Begun, Damaged, Row, Scheduled
 from mlkit.bpmn.runtime import conditions
 from mlkit.bpmn.runtime.deployment import Request, Starter
 from mlkit.bpmn.runtime.host import Host
-from mlkit.errors import MlkitError
+from mlkit.errors import BadData, MlkitError
 
 BY = "schedule"
 """Who starts what starts by itself, in the audit log."""
@@ -72,7 +72,10 @@ class Scheduler:
         """Start what is due, inside a transaction; return when the next start is due."""
         now = time.time()
         for each in journal.schedules.due(now):
-            step(journal, self._starter, each, now)
+            try:
+                step(journal, self._starter, each, now)
+            except BadData as error:  # It has written nothing; the others are no worse for it.
+                logger.error("%s/%s: %s", each.timer.process, each.timer.element, error.message)
         for begun in journal.schedules.take_starts(now):
             self._begin(journal, begun)
         for begun in conditions.take_changes(journal, self._starter):
@@ -92,8 +95,7 @@ def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -
     count = scheduled.queued + len(firing.starts)
     starts, queued = count, 0
     if firing.timer.overlap != "allow":
-        busy = scheduled.instance and journal.get(scheduled.instance).is_open
-        starts = min(count, 0 if busy else 1)
+        starts = min(count, 0 if _is_busy(journal, scheduled) else 1)
         queued = count - starts if firing.timer.overlap == "queue" else 0
     after = msgspec.structs.replace(scheduled, timer=firing.timer, queued=queued)
     if after == scheduled and not starts:
@@ -108,11 +110,24 @@ def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -
             journal.schedules.note(after, row.number)
 
 
+def _is_busy(journal: Journal, scheduled: Scheduled) -> bool:
+    """Return whether the instance that a schedule has started last is not known to have ended."""
+    try:
+        return bool(scheduled.instance) and journal.get(scheduled.instance).is_open
+    except Damaged:
+        return True
+
+
 def start_now(journal: Journal, starter: Starter, scheduled: Scheduled, by: str) -> Row:
-    """Start what a schedule starts, beside its times and whatever else runs."""
+    """Start what a schedule starts, beside its times and whatever else runs.
+
+    Where starts must not overlap, the schedule still waits for the end of the instance that it has
+    started by itself, rather than for that of the new one.
+    """
     timer = scheduled.timer
     row = starter.start(journal, Request(timer.process, node=timer.element, by=by, source=BY))
-    journal.schedules.note(scheduled, row.number)
+    if timer.overlap == "allow" or not _is_busy(journal, scheduled):
+        journal.schedules.note(scheduled, row.number)
     return row
 
 

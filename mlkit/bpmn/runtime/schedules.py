@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import msgspec
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Row, Scheduled
+from mlkit.bpmn.journal.records import Damaged, Row, Scheduled
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.scheduler import start_now
 from mlkit.bpmn.runtime.session import Session
@@ -26,7 +27,7 @@ class Shown(NamedTuple):
 
     Attributes:
         upcoming: Its next times, in seconds since 1970.
-        instance: The id of the instance that it has started last, if it is still there.
+        instance: The id of the instance that it has started last, if it can still be read.
     """
 
     scheduled: Scheduled
@@ -42,7 +43,10 @@ def schedules(session: Session) -> list[Shown]:
 
 def describe(journal: Journal, scheduled: Scheduled, now: float) -> Shown:
     """Return a schedule as it is shown."""
-    instance = journal.get(scheduled.instance).id if scheduled.instance else None
+    instance = None
+    if scheduled.instance:
+        with contextlib.suppress(Damaged):
+            instance = journal.get(scheduled.instance).id
     return Shown(scheduled, scheduled.timer.upcoming(SHOWN, now), instance)
 
 
@@ -82,9 +86,9 @@ def pause(session: Session, name: str, paused: bool, by: str) -> Shown:
     def change(journal: Journal) -> Shown:
         now = time.time()
         before = _find(journal, name)
-        timer, due = before.timer, before.timer.due
-        if before.paused and not paused and due is not None and due < now:
-            timer = timer.after(now)
+        timer = before.timer
+        if before.paused and not paused:
+            timer = timer.resume(now)
         after = msgspec.structs.replace(before, paused=paused, timer=timer)
         if not journal.schedules.update(before, after):
             raise UsageError(f"schedule {name}: somebody else has just changed it")

@@ -225,3 +225,8 @@ def test_dates_with_the_name_of_a_zone():
         assert schedule("date", text, NOW).due == nine
     assert schedule("date", "2026-06-01T09:00:00+02:00[Europe/Berlin]", NOW).due == nine
     assert schedule("date", "2026-06-01T09:00:00", NOW, Calendar("Europe/Berlin")).due == nine
+
+
+def test_a_cron_line_whose_years_are_over_is_not_followed_by_anything():
+    last = schedule("cycle", "0 0 6 1 1 ? 2027", NOW)
+    assert following(last.interval, last.due, last.due) is None

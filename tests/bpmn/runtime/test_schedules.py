@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from bpmn.conftest import HEAD
 
+from mlkit.bpmn.definition.start_timers import StartTimer
+from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.runtime import deployment, schedules
 from mlkit.bpmn.runtime import scheduler as scheduling
 from mlkit.bpmn.runtime.deployment import Starter, deploy
 from mlkit.bpmn.runtime.scheduler import Scheduler
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import InputMissing
+from mlkit.errors import BadData, InputMissing
 
 BEGIN = 1_900_000_000.0
 ROOTS = '<message id="M" name="order"/><signal id="S" name="go"/>'
@@ -34,6 +36,15 @@ def process(starts: str, policy: str = "", waits: bool = True) -> bytes:
         f'{HEAD}{ROOTS}<process id="p" isExecutable="true" xmlns:m="urn:mlkit:bpmn" {policy}>'
         f'{events}{rest}<endEvent id="e"/>{flows}</process></definitions>'
     ).encode()
+
+
+def cron(line: str) -> str:
+    return f"<timerEventDefinition><timeCycle>{line}</timeCycle></timerEventDefinition>"
+
+
+def deploy_beside(here: Here, xml: bytes) -> None:
+    """Deploy a second process, called q."""
+    deploy(here.session, {"q.bpmn": xml.replace(b'id="p"', b'id="q"')}, "ann")
 
 
 class Clock:
@@ -70,11 +81,12 @@ class Here:
     def rows(self):
         return self.session.journal.rows()
 
-    def finish(self) -> None:
-        """Complete all tasks that wait."""
+    def finish(self, instance: str = "") -> None:
+        """Complete all tasks that wait, or those of one instance."""
         service = Service(self.session)
         for task in service.tasks():
-            service.complete(task.id, {}, "ann")
+            if task.id.startswith(instance):
+                service.complete(task.id, {}, "ann")
 
 
 @pytest.fixture
@@ -172,6 +184,87 @@ def test_a_schedule_starts_now_beside_its_times(here):
     assert row.process == "p"
     assert here.look(3600) == 1
     assert len(here.rows()) == 2
+
+
+def test_a_cron_line_whose_years_are_over_ends_and_stops_nothing_else(here):
+    here.deploy(process(cron("0 0 6 18 3 ? 2030")))
+    deploy_beside(here, process(HOURLY))
+    (shown, _) = schedules.schedules(here.session)
+    assert [instant(each) for each in shown.upcoming] == ["2030-03-18T06:00:00.000Z"]
+    assert here.look(2 * 86400) == 2
+    (shown, hourly) = schedules.schedules(here.session)
+    assert (shown.upcoming, len(hourly.upcoming)) == ([], 5)
+
+
+def test_times_of_a_schedule_that_was_paused_for_long_are_found_at_once(here, monkeypatch):
+    counted = []
+    after = StartTimer.after
+    monkeypatch.setattr(StartTimer, "after", lambda *args: counted.append(1) or after(*args))
+    here.deploy(process(HOURLY.replace("PT1H", "PT1S")))
+    schedules.pause(here.session, "p", True, "ann")
+    here.clock.now += 30 * 86400 + 0.5
+    (shown,) = schedules.schedules(here.session)
+    assert shown.upcoming == [BEGIN + 30 * 86400 + n for n in range(1, 6)]
+    assert len(counted) < 10
+
+
+def test_a_clock_that_was_years_ahead_is_forgotten_by_pause_and_resume(here):
+    here.deploy(process(cron("0 6 * * *")))
+    usual = schedules.schedules(here.session)[0].upcoming
+    assert here.look(10 * 365 * 86400) == 1
+    here.clock.now -= 10 * 365 * 86400
+    schedules.pause(here.session, "p", True, "ann")
+    assert schedules.pause(here.session, "p", False, "ann").upcoming == usual
+    assert here.look(86400) == 1
+
+
+def test_what_overlaps_is_judged_by_the_start_of_the_schedule_not_by_one_of_hand(here):
+    here.deploy(process(HOURLY, 'm:overlap="skip"'))
+    assert here.look(3600) == 1
+    by_hand = schedules.run(here.session, here.starter, "p", "ann")
+    here.session.advance([by_hand])
+    here.finish(by_hand.id)
+    assert here.look(3600) == 0
+    here.finish()
+    assert here.look(3600) == 1
+
+
+def test_a_damaged_instance_stops_only_its_own_schedule(here):
+    here.deploy(process(HOURLY, 'm:overlap="skip"'))
+    deploy_beside(here, process(HOURLY))
+    assert here.look(3600) == 2
+    database = here.session.journal.schedules.database
+    broken = "UPDATE instances SET phase = 'broken' WHERE process = 'p'"
+    here.session.write(lambda journal: database.execute(broken))
+    shown = {each.scheduled.timer.process: each for each in schedules.schedules(here.session)}
+    assert shown["p"].instance is None
+    assert shown["q"].instance is not None
+    assert here.look(3600) == 1
+
+
+def test_a_schedule_that_cannot_be_computed_does_not_stop_the_others(here, monkeypatch, caplog):
+    """As where a host lacks a time zone that another one knows."""
+    here.deploy(process(HOURLY))
+    deploy_beside(here, process(HOURLY))
+    after = StartTimer.after
+
+    def refuse(timer, now):
+        if timer.process == "p":
+            raise BadData("'Mars/Olympus' is not a time zone")
+        return after(timer, now)
+
+    monkeypatch.setattr(StartTimer, "after", refuse)
+    assert here.look(3600) == 1
+    assert "p/s0: 'Mars/Olympus' is not a time zone" in caplog.text
+    monkeypatch.undo()
+
+
+def test_a_reading_from_before_a_start_of_hand_changes_nothing(here):
+    """Else the instance of the other one would be forgotten."""
+    here.deploy(process(HOURLY))
+    stale = here.session.journal.schedules.require("p")
+    schedules.run(here.session, here.starter, "p", "ann")
+    assert not here.session.write(lambda journal: journal.schedules.update(stale, stale))
 
 
 def test_messages_and_signals_start_what_is_deployed(here):

@@ -171,7 +171,10 @@ def _repeats(step: Step, activation: Activation) -> bool:
         return True
     if wait.again == 0:
         return False
-    due, steps = following(wait.interval, wait.due, step.at)
+    found = following(wait.interval, wait.due, step.at)
+    if found is None:
+        return False
+    due, steps = found
     if wait.again != FOREVER and wait.again < steps:
         return False
     wait.due = due

@@ -51,7 +51,9 @@ class SqlRetention:
             among, values = self.database.among(numbers)
             # A schedule may name its last instance.
             self.database.defer(
-                f"UPDATE schedules SET instance = 0 WHERE instance IN {among}", values
+                "UPDATE schedules SET instance = 0, revision = revision + 1"
+                f" WHERE instance IN {among}",
+                values,
             )
             for table in _OF_INSTANCES:
                 self.database.defer(f"DELETE FROM {table} WHERE instance IN {among}", values)

@@ -100,7 +100,8 @@ class SqlSchedules:
     def note(self, scheduled: Scheduled, instance: int) -> None:
         """Note, after `update`, the instance that a schedule has started last."""
         self.database.execute(
-            "UPDATE schedules SET instance = ? WHERE process = ? AND element = ?",
+            "UPDATE schedules SET instance = ?, revision = revision + 1"
+            " WHERE process = ? AND element = ?",
             (instance, scheduled.timer.process, scheduled.timer.element),
         )
 
