@@ -7,6 +7,7 @@ more, and what it shows is of that moment.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,8 +30,9 @@ from mlkit.bpmn.people.recipients import Recipient
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import MlkitError
+from mlkit.errors import MlkitError, printable
 
+logger = logging.getLogger("mlkit.bpmn.mail")
 ATTACHED_BYTES = int(ATTACH_LIMIT * 1e6)
 """Bytes of documents that go with one mail; what is more is linked."""
 
@@ -86,6 +88,11 @@ class Composer:
         task = self._task(row, notice.activation)
         if task is None:
             return []
+        for each in filter(self.people.note, self.people.directory.list_unreached(task)):
+            logger.warning(
+                "no mail reaches %s, for whom task %s waits: not in the people file, or without"
+                " an address there", printable(each), task.id,
+            )  # fmt: skip
         return [
             self._digest(each, now) if each.daily else self._single(each, notice, row)
             for each in self._recipients(task, now)

@@ -26,6 +26,7 @@ MOST_BYTES = 256 * 2**20
 """The largest document that is read."""
 MOST_DOCUMENTS = 50
 _OCTETS = "application/octet-stream"
+_MISSING = "it is not there"
 _TEXT_KINDS = {"builtins.bytes", "builtins.bytearray"}
 
 
@@ -118,7 +119,22 @@ def _read(wanted: str, task: Task, state: Path, store: ArtifactStore) -> Iterabl
             else:
                 yield _of_value(wanted, task.mask.value(wanted, each))
         except ValueError as error:
-            yield Document(wanted, file_name(wanted), problem=str(error))
+            problem = str(error)
+            if problem == _MISSING and _was_asked_for(task, wanted):
+                problem = "not given"
+            yield Document(wanted, file_name(wanted), problem=problem)
+
+
+def _was_asked_for(task: Task, wanted: str) -> bool:
+    """Return whether somebody could give a document and did not: an empty variable, or field."""
+    if any(each.id == wanted and each.type in ("file", "files") for each in task.form):
+        return True
+    here: Any = task.variables
+    for part in [wanted] if wanted in here else wanted.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return False
+        here = here[part]
+    return True
 
 
 def _variable(variables: Mapping[str, Any], name: str) -> Any:
@@ -239,7 +255,7 @@ def _reason(error: OSError) -> str:
 
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "it is a link, or lies behind one"
-    return "it is not there" if error.errno == errno.ENOENT else str(error.strerror)
+    return _MISSING if error.errno == errno.ENOENT else str(error.strerror)
 
 
 def file_name(name: str) -> str:

@@ -63,6 +63,8 @@ class Directory:
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members = {each.id: each for each in members}
+        self._reached = {group for each in self.members.values() if each.email
+                         for group in each.groups}  # fmt: skip
 
     def get(self, person: str) -> Member | None:
         """Return somebody by their id, or by their address; None where nobody has it."""
@@ -111,6 +113,20 @@ class Directory:
             members = [each for each in self.members.values() if each.groups & groups]
             found = [*(self._find_by_name(each) for each in task.users), *members]
         return list({each.id: each for each in found if each is not None}.values())
+
+    def list_unreached(self, task: Task) -> list[str]:
+        """Return whom a task waits for and whom no mail reaches, by what the diagram calls them.
+
+        People who are not in the file, or have no address in it; groups in which nobody has one.
+        """
+        if task.assignee is not None:
+            return [] if self._is_reached(task.assignee) else [task.assignee]
+        people = [each for each in task.users if not self._is_reached(each)]
+        return [*people, *(each for each in task.groups if each not in self._reached)]
+
+    def _is_reached(self, person: str) -> bool:
+        found = self._find_by_name(person)
+        return found is not None and bool(found.email)
 
     def _find_by_name(self, person: str) -> Member | None:
         found = self.get(person)
@@ -212,6 +228,7 @@ class PeopleFile:
         self.path = path
         self.problem: MlkitError | None = None
         self._lock = threading.Lock()
+        self._noted: set[str] = set()
         self._version = self._stamp()
         self._directory = Directory() if path is None else read_people(path)
 
@@ -224,10 +241,18 @@ class PeopleFile:
                 self._version = version
                 try:
                     self._directory = read_people(self.path)
+                    self._noted.clear()
                     self.problem = None
                 except MlkitError as error:
                     self.problem = error
             return self._directory
+
+    def note(self, person: str) -> bool:
+        """Return whether somebody is noted for the first time since the file was read."""
+        with self._lock:
+            is_new = person not in self._noted
+            self._noted.add(person)
+            return is_new
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:

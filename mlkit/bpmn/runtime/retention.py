@@ -119,7 +119,9 @@ class RetentionThread:
                     )
                 )
                 if any(done):
-                    logger.info("retention: %d instances, %d stored values gone", *done[::3][:2])
+                    logger.info(
+                        "retention: removed instances: %d, stored values: %d", *done[::3][:2]
+                    )
             except MlkitError as error:
                 logger.error("retention: %s; trying again later", error.message)
             if self._stopping.wait(INTERVAL):

@@ -21,11 +21,17 @@ class People:
         file: Who they are.
         links: Signs links, and the forms of pages.
         open_links: Whether a signed link opens a task without a login.
+        mails: Whether people are told by mail, or are known: else nobody misses a mail.
     """
 
     file: PeopleFile
     links: Links
     open_links: bool = True
+    mails: bool = False
+
+    def list_unreached(self, task: Task) -> list[str]:
+        """Return whom a task waits for and whom no mail reaches; see `Directory`."""
+        return self.file.directory.list_unreached(task) if self.mails else []
 
 
 class Visitor(NamedTuple):

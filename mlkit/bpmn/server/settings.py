@@ -77,6 +77,15 @@ class Settings:
     otlp: str | None = None
     keep: float | None = None
 
+    @property
+    def place(self) -> str:
+        """Where the journal is, without a password: a database, or the state folder."""
+        if self.scripts.journal is None:
+            return str(self.state)
+        from mlkit.storage.postgresql_failures import place
+
+        return place(self.scripts.journal)
+
     def people(self) -> People:
         """Return who the people of the server are.
 
@@ -84,7 +93,8 @@ class Settings:
             MlkitError: The people file, or the secret, cannot be used.
         """
         links = Links(key_of(self.state, self.secret_file))
-        return People(PeopleFile(self.people_file), links, self.links)
+        mails = self.smtp is not None or self.people_file is not None
+        return People(PeopleFile(self.people_file), links, self.links, mails)
 
     def access(self, login: Login | None = None) -> Access:
         """Return how the server finds out who calls.

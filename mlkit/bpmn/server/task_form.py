@@ -97,6 +97,7 @@ class TaskForm:
         return {
             "task": task, "key": self.row.key, "process": process.name or process.id,
             "since": ago(task.since), "whom": self.visitor.whom(task),
+            "unreached": self.people.list_unreached(task),
             "person": self.visitor.name, "may": self.visitor.may(task),
             "asked_by": self._requester(), "fields": fields, "decides": decides,
             "question": question if decides else "", "comment": comment,

@@ -172,6 +172,7 @@ class TaskPages:
         return {
             "id": task.id, "name": name, "process": process, "key": found.key,
             "since": ago(task.since), "due": task.due, "whom": who.whom(task), "token": token,
+            "unreached": self.context.people.list_unreached(task),
         }  # fmt: skip
 
     def _visitor(self, service: Service, request: Request) -> Visitor:

@@ -23,7 +23,8 @@ from mlkit.bpmn.server.answers import (
     page,
 )
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen
+from mlkit.bpmn.server.people import People
+from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen, task_of
 from mlkit.bpmn.server.roles import TASKS, acting, list_roles
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
@@ -113,17 +114,17 @@ def _act(handler: Any, name: str, kind: Any, summary: str) -> Operation:
     )
 
 
-def summarize(service: Service, each: OpenTask) -> Task:
+def summarize(service: Service, people: People, each: OpenTask) -> Task:
     """Return a task as lists have it."""
     name = each.name or _find_drawn_name(service, each)
     return Task(
         f"{each.instance}/{each.activation}", each.instance, each.process, each.element, name,
         each.assignee, each.users, each.groups, instant(each.since), each.due, each.priority,
-        each.activation,
+        each.activation, without_mail=people.list_unreached(task_of(each)),
     )  # fmt: skip
 
 
-def _with_forms(service: Service, found: list[OpenTask]) -> list[Task]:
+def _with_forms(service: Service, people: People, found: list[OpenTask]) -> list[Task]:
     """Return tasks with their forms; those that have just been completed are left out."""
     journal = service.journal
     rows = journal.rows_of({each.number for each in found})
@@ -134,7 +135,7 @@ def _with_forms(service: Service, found: list[OpenTask]) -> list[Task]:
     }
     made = []
     for each in found:
-        shown = summarize(service, each)
+        shown = summarize(service, people, each)
         task = waiting.get(shown.task)
         if task is not None:
             shown.iteration, shown.form = task.iteration, tasks.describe(task)
@@ -171,8 +172,11 @@ class _Tasks:
             limit = min(wanted.limit, USUAL) if forms else wanted.limit
             found = service.journal.index.tasks(assignee, group, after, limit + 1)
             seen = own_tasks(service, self._context, request.caller, found[:limit])
+            people = self._context.people
             shown = (
-                _with_forms(service, seen) if forms else [summarize(service, each) for each in seen]
+                _with_forms(service, people, seen)
+                if forms
+                else [summarize(service, people, each) for each in seen]
             )
             last = found[limit - 1] if len(found) > limit else None
             return Tasks(shown, f"{last.number}.{last.activation}" if last else None)
@@ -185,7 +189,8 @@ class _Tasks:
         def find(service: Service) -> dict[str, Any]:
             _, task = service.task(name)
             require_seen(service, self._context, request.caller, task)
-            return tasks.document(task)
+            unreached = self._context.people.list_unreached(task)
+            return {**tasks.document(task), "without_mail": unreached}
 
         return answer(await self._context.call(find))
 
@@ -197,7 +202,7 @@ class _Tasks:
 
         def find(service: Service) -> list[Task]:
             found = service.journal.index.tasks(name, None, (0, 0), _MINE)
-            return [summarize(service, each) for each in found]
+            return [summarize(service, self._context.people, each) for each in found]
 
         return answer(Me(name, roles, await self._context.call(find)))
 

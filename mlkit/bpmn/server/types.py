@@ -226,7 +226,11 @@ class StartActivity(Person, forbid_unknown_fields=True, kw_only=True):
 
 
 class Task(msgspec.Struct):
-    """A user task that waits, as a list shows it; its form where `forms` asks for it."""
+    """A user task that waits, as a list shows it; its form where `forms` asks for it.
+
+    `without_mail` are those for whom it waits and whom no mail reaches: people who are not in the
+    people file or have no address there, and groups in which nobody has one.
+    """
 
     task: str
     instance: str
@@ -242,6 +246,7 @@ class Task(msgspec.Struct):
     activation: int = 0
     iteration: str | None = None
     form: list[dict[str, Any]] | None = None
+    without_mail: list[str] = []
 
 
 class Tasks(msgspec.Struct):

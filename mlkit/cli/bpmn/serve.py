@@ -254,7 +254,7 @@ def _run(settings: Settings, form: LogFormat, note: Callable[[str], None]) -> in
 
 
 def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
-    note(f"serving {settings.state} at {url}; {url}/docs describes it")
+    note(f"serving {settings.place} at {url}; {url}/docs describes it")
     if settings.users_file is not None or settings.oidc is not None:
         note(f"log in at {settings.base_url or url}")
         return

@@ -96,9 +96,10 @@ def prune(
         Output.document("bpmn.prune", 1, {"dry_run": dry_run, **found})
         return
     verb = "would be removed" if dry_run else "removed"
-    Output.line(f"{found['instances']} instances {verb}")
+    Output.line(f"{_count(found['instances'], 'instance')} {verb}")
     if not dry_run:
-        Output.line(f"{found['artifacts']} stored values removed, {found['bytes'] / 1e6:.1f} MB")
+        values = _count(found["artifacts"], "stored value")
+        Output.line(f"{values} removed, {found['bytes'] / 1e6:.1f} MB")
 
 
 def _show(what: str, found: dict[str, Any], file: Path, json: bool) -> None:
@@ -106,7 +107,13 @@ def _show(what: str, found: dict[str, Any], file: Path, json: bool) -> None:
         Output.document(f"bpmn.{what}", 1, {"file": str(file), **found})
         return
     rows = found["rows"]
-    Output.line(
-        f"{file}: {rows.get('instances', 0)} instances, {rows.get('definitions', 0)} definitions,"
-        f" {found['artifacts']} stored values"
+    counts = (
+        _count(rows.get("instances", 0), "instance"),
+        _count(rows.get("definitions", 0), "definition"),
+        _count(found["artifacts"], "stored value"),
     )
+    Output.line(f"{file}: {', '.join(counts)}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -87,6 +87,38 @@ def test_documents_are_attached_up_to_a_size_else_linked(office, mail_server):
     assert "gone.txt: it is not there" in text
 
 
+UPLOAD = '<camunda:formField id="data" type="file"/>'
+LEFT_EMPTY = diagram(
+    '<startEvent id="s"/><userTask id="ask" camunda:assignee="zoe"><extensionElements>'
+    f"<camunda:formData>{UPLOAD}</camunda:formData></extensionElements></userTask>"
+    '<userTask id="t" camunda:assignee="ann" mlkit:attach="data, gone.txt"/><endEvent id="e"/>',
+    "s>ask ask>t t>e",
+)
+
+
+def test_an_optional_upload_that_nobody_gave_is_no_document_that_is_lost(office, mail_server):
+    instance = office.begin(LEFT_EMPTY)
+    with office.session() as session:
+        Service(session).complete(f"{instance}/ask", {}, "zoe")
+    office.send()
+    ((_, mail),) = mail_server.mails
+    for kind in ("plain", "html"):
+        text = mail.get_body((kind,)).get_content()
+        assert "data: not given" in text
+        assert "gone.txt: it is not there" in text
+
+
+def test_whom_no_mail_reaches_is_logged_once(office, mail_server, caplog):
+    asked = ask('camunda:candidateUsers="zoe,bob,eve@example.org" camunda:candidateGroups="day"')
+    office.begin(asked)
+    instance = office.begin(asked)
+    assert office.send().sent == 4
+    found = [each for each in caplog.messages if each.startswith("no mail reaches")]
+    assert [each.split(",")[0].split()[-1] for each in found] == ["zoe", "day"]
+    assert instance not in "".join(found)
+    assert "not in the people file, or without an address there" in found[0]
+
+
 def test_who_takes_a_task_gets_no_mail_and_whom_it_is_given_to_does(office, mail_server):
     identifier = office.begin(ask('camunda:candidateGroups="owners"'))
     office.send()

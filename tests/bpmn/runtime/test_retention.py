@@ -164,4 +164,4 @@ def test_the_command(mlkit, tmp_path, diagram):
     done = mlkit("bpmn", "prune", "--older-than", "0s", "--dry-run", "--json", *where)
     assert json.loads(done.stdout)["instances"] == 1
     done = mlkit("bpmn", "prune", "--older-than", "0s", *where)
-    assert done.stdout.splitlines()[0] == "1 instances removed"
+    assert done.stdout.splitlines()[0] == "1 instance removed"

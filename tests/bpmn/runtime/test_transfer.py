@@ -147,7 +147,7 @@ def test_the_commands(mlkit, tmp_path, pipeline):
     assert json.loads(done.stdout)["rows"]["instances"] == 1
     assert file.stat().st_mode & 0o777 == 0o600
     done = mlkit("bpmn", "import", file, "--state", "new")
-    assert done.stdout == f"{file}: 1 instances, 1 definitions, 1 stored values\n"
+    assert done.stdout == f"{file}: 1 instance, 1 definition, 1 stored value\n"
     with Session(tmp_path / "new") as session:
         assert [each.id for each in session.journal.rows()] == [row.id]
     (tmp_path / "text").write_text("text")

@@ -232,6 +232,23 @@ def test_tasks_are_listed_found_claimed_and_done(server, page, axe):
     expect(page.get_by_role("heading")).to_have_text("That did not work")
 
 
+def test_a_task_shows_whom_no_mail_reaches(server, mailbox, page, axe):
+    unknown = begin(server, APPROVAL.replace('candidateGroups="owners"', 'assignee="z&lt;e"'))
+    known = begin(server, APPROVAL)
+    link(server, mailbox, "ann@example.org", known)
+    named = {unknown: ["z<e"], known: []}
+    listed = server("GET", "/api/v1/tasks").json()["tasks"]
+    assert {e["instance"]: e["without_mail"] for e in listed if e["instance"] in named} == named
+    one = next(each["task"] for each in listed if each["instance"] == unknown)
+    assert server("GET", f"/api/v1/tasks/{one}").json()["without_mail"] == ["z<e"]
+    page.goto(f"{server.url}/tasks?show=all")
+    expect(page.get_by_text("No mail reaches")).to_have_count(1)
+    page.goto(f"{server.url}/tasks/{one}")
+    expect(page.get_by_text("No mail reaches z<e: not in the people file")).to_be_visible()
+    look(page, axe, "unreached")
+    server.wait(lambda: "no mail reaches z<e" in server.log.read_text())
+
+
 def test_absence_and_digest_are_chosen_on_a_page(server, page, axe):
     page.goto(f"{server.url}/me")
     page.get_by_role("button", name="Name a substitute").click()

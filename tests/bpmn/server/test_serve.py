@@ -8,6 +8,7 @@ import pytest
 from commands import run_mlkit
 
 from mlkit.bpmn.runtime.session import Session, Settings
+from mlkit.bpmn.server import settings
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 TIMER = (
@@ -39,6 +40,13 @@ def test_it_starts_in_an_empty_directory_and_says_how_it_is(server):
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert server("GET", "/docs").status_code == 200
+
+
+def test_it_names_the_journal_that_it_serves(server):
+    assert f"serving {server.state} at {server.url};" in server.log.read_text()
+    scripts = Settings(journal="postgresql://mlkit:s3cret@db.example:5433/flows?connect_timeout=9")
+    served = settings.Settings(state=server.state, scripts=scripts)
+    assert served.place == "postgresql://mlkit@db.example:5433/flows"
 
 
 def test_it_moves_what_others_have_begun_in_the_state_folder(server, tmp_path, diagram):
