@@ -3,7 +3,8 @@
 Statements mark their values by `?`. They keep to what SQLite and PostgreSQL share: `INSERT ...
 ON CONFLICT`, `RETURNING`, partial indexes, `BIGINT`, `DOUBLE PRECISION` and `TEXT`. Migrations
 may hold `{id}` (a primary key that counts up by itself and never uses a number again), `{blob}`
-(bytes), and `{clustered}` at the end of a table that is kept in the order of its primary key.
+(bytes), `{clustered}` at the end of a table that is kept in the order of its primary key, and
+`{postgresql}` before a statement that SQLite leaves out.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ _TYPES = {
     "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "blob": "BLOB",
     "clustered": "WITHOUT ROWID",
+    "postgresql": "-- ",
 }
 _HINTS = {
     FailureKind.BUSY: "another process writes to it; `fuser` shows which, try again after it",

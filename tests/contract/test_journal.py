@@ -6,9 +6,12 @@ import pytest
 from contract.journals import append, begin, running
 
 from mlkit.bpmn.engine.events import Cancel, Start
-from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.records import (
+    Changes,
     Damaged,
+    Entry,
 )
 from mlkit.errors import InputMissing, UsageError
 
@@ -137,6 +140,23 @@ def test_a_fork_has_the_first_events_of_another(journal):
         new = journal.fork(row, 1, row.definition, {"forked": 1})
     assert (new.sequence, new.options) == (1, {"forked": 1})
     assert len(list(journal.events(new))) == 1
+
+
+def test_while_scripts_run_postgresql_writes_no_entry_of_an_index_on_instances(
+    tmp_path, postgresql
+):
+    journal = open_journal(tmp_path, create=True, url=postgresql)
+    row = running(journal, begin(journal))
+    state = State("p", activations={1: Activation(1, "t", 1, "working")})
+    with journal.transaction():
+        for sequence in range(5):
+            journal.append(row, sequence, state, Changes([Entry(7.0, Start(), [])]))
+        ((updates, without_index),) = journal.database.query(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'instances'::regclass"
+        )
+    journal.close()
+    assert updates == without_index >= 5
 
 
 def test_an_instance_that_cannot_be_replayed_can_be_ended(journal):

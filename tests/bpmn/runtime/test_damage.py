@@ -156,6 +156,7 @@ def test_what_no_journal_can_hold_is_damage(path, state, back_end, statement, to
         ("UPDATE instances SET due = 'soon' WHERE number = 1", "its row is damaged"),
         ("UPDATE instances SET due = 9e999 WHERE number = 1", "is due at inf"),
         ("UPDATE instances SET due = 12 WHERE number = 1", "is due at 12.0"),
+        ("UPDATE instances SET ended = 12 WHERE number = 1", "its end is at 12.0"),
         ("UPDATE open_tasks SET since = 'now' WHERE instance = 1", "open_tasks (activation, since"),
         ("UPDATE open_tasks SET since = 1e300 WHERE instance = 1", "open_tasks (activation, since"),
         ("UPDATE open_tasks SET due = x'ff' WHERE instance = 1", "open_tasks (activation, since"),

@@ -53,7 +53,8 @@ def age(session, days, *rows):
     with session.journal.transaction():
         for row in rows:
             session.journal.database.execute(
-                "UPDATE instances SET updated = ? WHERE number = ?", (then, row.number)
+                "UPDATE instances SET updated = ?, ended = ended - updated + ? WHERE number = ?",
+                (then, then, row.number),
             )
     for path in (session.journal.folder / "artifacts").iterdir():
         os.utime(path, (then, then))

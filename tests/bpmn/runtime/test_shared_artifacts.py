@@ -97,7 +97,8 @@ def test_what_nothing_names_any_more_goes_for_all_hosts(host, tmp_path, pipeline
                 os.utime(tmp_path / folder / name, (then, then))
         with session.journal.transaction():
             session.journal.database.execute(
-                "UPDATE instances SET updated = ? WHERE number = ?", (then, old.number)
+                "UPDATE instances SET updated = ?, ended = ended - updated + ? WHERE number = ?",
+                (then, then, old.number),
             )
         done = retention.prune(session, time.time() - 86400)
         assert (done.instances, done.artifacts) == (1, 1)

@@ -6,15 +6,11 @@ import json
 from typing import Any
 
 from mlkit.bpmn.journal.listings import Criteria
-from mlkit.bpmn.journal.records import ENDED
 from mlkit.bpmn.journal.sql.index_rows import searchable
 from mlkit.errors import UsageError
 
-HAVE_ENDED = f"coalesce(phase, '') IN ({', '.join(map(repr, ENDED))})"
-"""The condition of the partial index on the instances that have ended.
-
-It is no look-up of a status, lest SQLite prefer the index of all statuses, which is in no order.
-"""
+HAVE_ENDED = "ended IS NOT NULL"
+"""The condition of the partial index on the instances that have ended."""
 _RUNNING = ("running", "interrupted")
 HEX = frozenset("0123456789abcdef")
 """What the ids of instances consist of."""
@@ -41,8 +37,8 @@ def conditions(criteria: Criteria, where: list[str], values: list[Any], matches:
         ("key = ?", criteria.key),
         ("created >= ?", criteria.started_after),
         ("created < ?", criteria.started_before),
-        ("updated >= ?", criteria.ended_after),
-        ("updated < ?", criteria.ended_before),
+        ("ended >= ?", criteria.ended_after),
+        ("ended < ?", criteria.ended_before),
     ):
         if value is not None:
             where.append(column)

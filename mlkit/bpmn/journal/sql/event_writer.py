@@ -22,7 +22,7 @@ _EVENT = {
 _FENCE = {"number": "BIGINT", "epoch": "BIGINT", "sequence": "BIGINT"}
 _ROW = {
     "sequence": "BIGINT", "phase": "TEXT", "key": "TEXT", "updated": "DOUBLE PRECISION",
-    "due": "DOUBLE PRECISION",
+    "ended": "DOUBLE PRECISION", "due": "DOUBLE PRECISION",
 }  # fmt: skip
 _RELEASED = {**_ROW, "owner": "TEXT"}
 
@@ -101,7 +101,8 @@ class EventWriter:
                 columns,
                 [
                     (each.number, each.row.epoch, each.sequence, each.after,
-                     each.state.effective_status, each.state.key, each.at, each.state.due,
+                     each.state.effective_status, each.state.key, each.at,
+                     None if each.state.status == "running" else each.at, each.state.due,
                      *released)
                     for each in appends
                     if each.releases == bool(released)

@@ -195,7 +195,7 @@ class SqlIndex:
         where, values = self._within()
         rows = self.database.query(
             f"SELECT {_FOUND} FROM instances WHERE {' AND '.join([HAVE_ENDED, *where])}"
-            " ORDER BY updated DESC, number DESC LIMIT ?",
+            " ORDER BY ended DESC, number DESC LIMIT ?",
             (*values, limit),
         )
         return [_to_found(row) for row in rows]
@@ -204,9 +204,9 @@ class SqlIndex:
         """Return what has ended since a time, by hour, process and state."""
         where, values = self._within()
         rows = self.database.query(
-            "SELECT CAST(updated AS BIGINT) / 3600, process, phase, count(*),"
-            " sum(updated - created), max(updated - created) FROM instances"
-            f" WHERE {' AND '.join([HAVE_ENDED, 'updated >= ?', *where])} GROUP BY 1, 2, 3",
+            "SELECT CAST(ended AS BIGINT) / 3600, process, phase, count(*),"
+            " sum(ended - created), max(ended - created) FROM instances"
+            f" WHERE {' AND '.join(['ended >= ?', *where])} GROUP BY 1, 2, 3",
             (since, *values),
         )
         return [Throughput(*row) for row in rows]

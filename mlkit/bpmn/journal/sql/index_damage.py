@@ -15,6 +15,13 @@ def find_damage(database: Database, row: Row, state: State) -> list[str]:
     found = []
     if row.due != state.due:
         found.append(f"its row is due at {row.due}, and its first timer at {state.due}")
+    rows = database.query("SELECT ended FROM instances WHERE number = ?", (row.number,))
+    expected_end = None if row.is_open else row.updated
+    found += [
+        f"its end is at {end}, and should be at {expected_end}"
+        for (end,) in rows
+        if end != expected_end
+    ]
     tasks = {(each[0], each[6], each[7]) for each in list_tasks(row.number, state)}
     retries = {(each[0], each[4]) for each in list_retries(state)}
     for table, columns, expected in (

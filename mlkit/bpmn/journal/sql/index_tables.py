@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED
+from mlkit.bpmn.journal.records import ENDED
 from mlkit.bpmn.journal.sql.index_rows import LONGEST_ALIKE
 
 TABLES = """
@@ -39,6 +39,7 @@ _KEPT = (
     ("retries", "attempt BIGINT NOT NULL, message TEXT NOT NULL, due DOUBLE PRECISION NOT NULL",
      "attempt, message, due"),
 )  # fmt: skip
+_HAVE_ENDED = f"coalesce(phase, '') IN ({', '.join(map(repr, ENDED))})"
 _COPY = "FROM {0} o JOIN instances i ON i.number = o.instance"
 # A list is read without a look at the instances. What an instance of an older version shows
 # (tokens, retries) is in its events: whoever takes it up writes it.
@@ -85,7 +86,7 @@ CREATE INDEX {table}_by_definition ON {table} (definition, process, element);
 ) {{clustered}};
 CREATE INDEX tokens_by_definition ON tokens (definition, process, element, kind, count);
 CREATE INDEX external_tasks_by_definition ON external_tasks (definition, process, element);
-CREATE INDEX instances_ended ON instances (updated) WHERE {HAVE_ENDED};
+CREATE INDEX instances_ended ON instances (updated) WHERE {_HAVE_ENDED};
 UPDATE instances SET due = 0 WHERE phase IN ('running', 'waiting', 'incident')
 """
 )

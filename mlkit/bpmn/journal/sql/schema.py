@@ -99,7 +99,7 @@ COMPONENTS = {
     "index": index_tables.VERSIONS,
     "audit": (audit.TABLES,),
     "schedules": (schedules.TABLES,),
-    "retention": (retention.TABLES,),
+    "retention": retention.VERSIONS,
     "conditions": (schedules.CHANGES,),
     "artifacts": (_ARTIFACTS,),
     "logouts": (logouts.TABLES,),
