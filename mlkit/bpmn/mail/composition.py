@@ -35,6 +35,7 @@ from mlkit.errors import MlkitError, printable
 logger = logging.getLogger("mlkit.bpmn.mail")
 ATTACHED_BYTES = int(ATTACH_LIMIT * 1e6)
 """Bytes of documents that go with one mail; what is more is linked."""
+_INSTEAD_OF = "instead_of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,13 @@ class Place(NamedTuple):
     url: str = ""
     token: str = ""
     expires: float = 0.0
+
+
+class Written(NamedTuple):
+    """A mail as it is sent, and the address that it is sent to."""
+
+    message: EmailMessage
+    recipient: str
 
 
 class Composer:
@@ -109,20 +117,21 @@ class Composer:
     def _single(recipient: Recipient, notice: Notice, row: Row) -> NewMail:
         member = recipient.member
         name = f"task.{row.id}.{notice.activation}.{notice.id}.{_short(member.id)}"
-        return NewMail(name, "task", row.number, notice.activation, member.id, member.email)
+        other = {} if recipient.instead_of is None else {_INSTEAD_OF: recipient.instead_of.id}
+        return NewMail(name, "task", row.number, notice.activation, member.id, member.email, other)
 
     def _digest(self, recipient: Recipient, now: float) -> NewMail:
         """Return the mail of a person's next day: however many tasks there are, it is one."""
-        local = datetime.fromtimestamp(now).astimezone()
+        local = datetime.fromtimestamp(now)  # Without an offset: tomorrow may have another one.
         due = local.replace(hour=self.settings.digest_hour, minute=0, second=0, microsecond=0)
         due = due if due > local else due + timedelta(days=1)
         member = recipient.member
-        name = f"digest.{_short(member.id)}.{due:%Y%m%d}"
+        name = f"digest.{_short(member.id)}.{due:%Y%m%d%H}"
         return NewMail(name, "digest", 0, 0, member.id, member.email, due=due.timestamp())
 
     # -- what a mail says ------------------------------------------------------------------
 
-    def message(self, mail: Mail, now: float) -> EmailMessage | None:
+    def message(self, mail: Mail, now: float) -> Written | None:
         """Return a mail of the outbox as it is sent; None where nothing waits for it any more.
 
         Raises:
@@ -131,13 +140,13 @@ class Composer:
         if mail.kind == "digest":
             return self._digest_message(mail, now)
         if mail.kind == "text":
-            return self._text_message(mail)
+            return Written(self._text_message(mail), mail.recipient)
         return self._task_message(mail, now)
 
-    def _task_message(self, mail: Mail, now: float) -> EmailMessage | None:
+    def _task_message(self, mail: Mail, now: float) -> Written | None:
         row = self.session.journal.get(mail.instance)
         task = self._task(row, mail.activation)
-        found = None if task is None else self._still(task, mail.person, now)
+        found = None if task is None else self._still(task, mail, now)
         if task is None or found is None:
             return None
         place = self._place(task, found.member, now)
@@ -153,15 +162,16 @@ class Composer:
             ),
         }  # fmt: skip
         envelope = self._envelope(mail, [found.member.address], row)
-        return messages.fill(
+        message = messages.fill(
             "task", envelope, context, self.settings.templates, self._picture(row), attached
         )
+        return Written(message, found.member.email)
 
-    def _digest_message(self, mail: Mail, now: float) -> EmailMessage | None:
+    def _digest_message(self, mail: Mail, now: float) -> Written | None:
         found = []
         for row in self.session.journal.rows_with_tasks():
             for task in self._tasks(row):
-                recipient = self._still(task, mail.person, now)
+                recipient = self._still(task, mail, now)
                 if recipient is not None:
                     place = self._place(task, recipient.member, now)
                     found.append(self._context(task, row, recipient, place))
@@ -170,7 +180,8 @@ class Composer:
         member: Member = found[0]["person"]
         context = {"person": member, "tasks": found}
         envelope = self._envelope(mail, [member.address], None)
-        return messages.fill("digest", envelope, context, self.settings.templates)
+        message = messages.fill("digest", envelope, context, self.settings.templates)
+        return Written(message, member.email)
 
     def _text_message(self, mail: Mail) -> EmailMessage:
         """Return a mail that a task of a diagram sends."""
@@ -210,10 +221,22 @@ class Composer:
         found = self.session.tasks(row)
         return next((each for each in found if each.activation == activation), None)
 
-    def _still(self, task: Task, person: str, now: float) -> Recipient | None:
-        """Return a recipient of a task, where somebody still is one."""
-        found = self._recipients(task, now)
-        return next((each for each in found if each.member.id == person), None)
+    def _still(self, task: Task, mail: Mail, now: float) -> Recipient | None:
+        """Return who gets the mail of a task now; None where nobody is asked any more.
+
+        An absence may have begun or ended since the mail was queued: it goes to whoever does the
+        task instead of its person, and back to whom its person has stood in for.
+        """
+        wanted = {mail.person, mail.content.get(_INSTEAD_OF, mail.person)}
+        found = [each for each in self._recipients(task, now) if each.member.email]
+        own = (each for each in found if each.member.id == mail.person)
+        others = (
+            each
+            for each in found
+            if each.member.id in wanted
+            or (each.instead_of is not None and each.instead_of.id in wanted)
+        )
+        return next(own, None) or next(others, None)
 
     def _picture(self, row: Row) -> bytes | None:
         """Return a picture of the instance; mail goes without one where it cannot be drawn."""

@@ -19,7 +19,7 @@ from mlkit.bpmn.mail.composition import Composer, MailSettings
 from mlkit.bpmn.mail.smtp import Connection, Deferred, Rejected, SmtpServer, Undelivered
 from mlkit.bpmn.people.directory import PeopleFile
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import MlkitError
+from mlkit.errors import MlkitError, ServiceUnavailable
 
 LEASE = 180.0
 """Seconds for which a mail that is being sent is nobody else's."""
@@ -78,6 +78,10 @@ class Sender:
             now = time.time()
             try:
                 mails = self.composer.mails(notice, now)
+            except ServiceUnavailable as error:  # It may be there again at the next look.
+                logger.warning("mail is delayed: %s", error.message)
+                outcome.delayed += 1
+                continue
             except MlkitError as error:  # Damage of one instance keeps no other from its mail.
                 logger.warning("no mail for a task: %s", error.message)
                 mails = []
@@ -123,16 +127,19 @@ class Sender:
         if not self.journal.atomically(lambda: self.outbox.renew(mail, self.name, LEASE)):
             return
         try:
-            message = self.composer.message(mail, time.time())
+            written = self.composer.message(mail, time.time())
+        except ServiceUnavailable as error:
+            self._postpone(mail, error.message, outcome)
+            return
         except MlkitError as error:
             self._fail(mail, error.message, outcome)
             return
-        if message is None:
+        if written is None:
             self._settle(mail, "dropped", "nobody needs to be asked any more")
             outcome.dropped += 1
             return
         try:
-            connection.send(message, mail.recipient)
+            connection.send(*written)
         except Rejected as error:
             self._fail(mail, str(error), outcome)
             return

@@ -12,6 +12,7 @@ A TOML file with a table for each person:
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import tomllib
@@ -25,6 +26,7 @@ from typing import Any
 from mlkit.bpmn.people.tasks import Task
 from mlkit.errors import BadData, InputMissing, MlkitError
 
+logger = logging.getLogger("mlkit.bpmn")
 _KEYS = {"id", "name", "email", "groups", "digest"}
 _ID = re.compile(r"[^\s,/\x00-\x1f\x7f]{1,200}")
 _MAILBOX = re.compile(r"[^@\s<>,;:\x00-\x1f\x7f]+@[^@\s<>,;:\x00-\x1f\x7f]+")
@@ -243,8 +245,10 @@ class PeopleFile:
                     self._directory = read_people(self.path)
                     self._noted.clear()
                     self.problem = None
+                    logger.info("%s: read again", self.path)
                 except MlkitError as error:
                     self.problem = error
+                    logger.error("%s; the people that were read last stay", error.message)
             return self._directory
 
     def note(self, person: str) -> bool:

@@ -29,7 +29,7 @@ app = group(
         "list": ("mlkit.cli.bpmn.mail:list_", "List mails, newest first."),
         "retry": (
             "mlkit.cli.bpmn.mail:retry",
-            "Send failed and waiting mails again at once.",
+            "Send failed and delayed mails again at once.",
         ),
     },
     shared=("state", "journal"),
@@ -232,7 +232,7 @@ def retry(
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Send failed and waiting mails again at once."""
+    """Send failed and delayed mails again at once."""
     with serving(state, journal) as service:
         opened = service.journal
         count = opened.atomically(lambda: opened.outbox.retry(mails or None))

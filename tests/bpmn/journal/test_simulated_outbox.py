@@ -172,8 +172,8 @@ class Composer:
         names = [(f"{notice.id}-{person}", person) for person in PEOPLE]
         return [NewMail(name, "task", 1, 1, person, f"{person}@x") for name, person in names]
 
-    def message(self, mail: Mail, now: float) -> str:
-        return mail.message
+    def message(self, mail: Mail, now: float) -> tuple[str, str]:
+        return mail.message, mail.recipient
 
 
 class Connection:

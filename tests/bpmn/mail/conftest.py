@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import ssl
+import time
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -156,6 +157,30 @@ class Office:
         with self.session() as session:
             journal = session.journal
             return journal.atomically(journal.outbox.retry)
+
+    def await_hour(self):
+        """Let the hour of all digests come."""
+        with self.session() as session:
+            database = session.journal.outbox.database
+            session.write(lambda _: database.execute("UPDATE mails SET due = 0"))
+
+    def send_away(self, person: str, substitute: str) -> None:
+        """Let somebody be away from now on."""
+        now = time.time()
+        with self.session() as session:
+            session.write(
+                lambda journal: journal.absences.add(
+                    person, substitute, now - 9, now + 999, person, now
+                )
+            )
+
+    def bring_back(self) -> None:
+        """Let everybody be back."""
+        with self.session() as session:
+            for each in session.journal.absences.all():
+                session.write(
+                    lambda journal, each=each: journal.absences.revoke(each.id, "ann", time.time())
+                )
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -14,8 +15,12 @@ from bpmn.conftest import diagram
 
 from mlkit.bpmn.journal.notices import NewMail
 from mlkit.bpmn.mail import sender as sending
+from mlkit.bpmn.mail.composition import Composer
+from mlkit.bpmn.people.directory import Member
 from mlkit.bpmn.people.links import Links
+from mlkit.bpmn.people.recipients import Recipient
 from mlkit.bpmn.runtime.service import Refused, Service
+from mlkit.errors import ServiceUnavailable
 
 ASK = diagram(
     '<startEvent id="s"/><userTask id="t" name="Review &#10;Bcc: evil@example.org" {who}>'
@@ -249,6 +254,67 @@ def test_a_substitute_is_asked_and_told_for_whom(office, mail_server):
     assert "Ann Lée is away" in mail.get_body(("plain",)).get_content()
 
 
+@pytest.mark.parametrize("who", ["ann", "cem"])
+def test_mail_that_waits_when_somebody_leaves_goes_to_the_substitute(office, mail_server, who):
+    """Of one who gets each mail by itself, and of one who gets them once a day."""
+    port, office.port = office.port, 1
+    office.begin(ask(f'camunda:assignee="{who}"'))
+    office.send()
+    assert [each.state for each in office.mails()] == ["queued"]
+    office.send_away(who, "bob")
+    office.port = port
+    office.await_hour()
+    office.send()
+    ((recipient, mail),) = mail_server.mails
+    assert (recipient, mail["To"].addresses[0].addr_spec) == ("bob@example.org",) * 2
+    assert "is away" in mail.get_body(("plain",)).get_content()
+
+
+def test_mail_that_waits_for_a_substitute_goes_to_who_is_back(office, mail_server):
+    port, office.port = office.port, 1
+    office.send_away("ann", "bob")
+    office.begin(ANN)
+    office.send()
+    assert [each.person for each in office.mails()] == ["bob"]
+    office.bring_back()
+    office.port = port
+    office.retry()
+    office.send()
+    assert mail_server.recipients == ["ann@example.org"]
+
+
+def test_a_store_that_is_away_delays_a_mail_with_its_documents(office, mail_server, monkeypatch):
+    """And a database that is away while it is found out whom to ask loses no notice."""
+    office.begin(ANN)
+
+    def fail(*_):
+        raise ServiceUnavailable("the store is away")
+
+    for name in ("mails", "message"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Composer, name, fail)
+            outcome = office.send()
+        assert (outcome.sent, outcome.failed, outcome.delayed) == (0, 0, 1)
+    office.retry()
+    assert office.send().sent == 1
+    assert mail_server.recipients == ["ann@example.org"]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the local time zone cannot be set")
+def test_the_hour_of_a_digest_is_that_of_the_clock_after_summer_time_began(office, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        with office.session() as session:
+            composer = office.sender(session).composer
+            evening = dt.datetime(2030, 3, 30, 20, tzinfo=dt.UTC).timestamp()
+            due = composer._digest(Recipient(Member("cem", "Cem", "cem@example.org")), evening).due
+        assert dt.datetime.fromtimestamp(due).hour == office.settings.digest_hour
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_a_substitute_may_do_the_task_and_the_history_says_who_did(office):
     now = time.time()
     identifier = office.begin(ANN)
@@ -273,7 +339,8 @@ def test_somebody_who_wants_one_mail_a_day_gets_one(office, mail_server):
     (mail,) = office.mails()
     assert (mail.kind, mail.state) == ("digest", "queued")
     assert mail_server.mails == []
-    office.retry()  # Its hour has come.
+    assert office.retry() == 0  # Sent early, it would leave out what comes before its hour.
+    office.await_hour()
     office.send()
     ((_, sent),) = mail_server.mails
     text = sent.get_body(("plain",)).get_content()

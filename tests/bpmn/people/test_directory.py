@@ -94,7 +94,9 @@ def test_what_is_wrong_with_a_people_file_is_said_with_its_place(tmp_path, text,
     assert str(path) in caught.value.message
 
 
-def test_a_people_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(tmp_path):
+def test_a_people_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing(
+    tmp_path, caplog
+):
     path = tmp_path / "people.toml"
     path.write_text("[[people]]\nid = 'ann'\n")
     file = PeopleFile(path)
@@ -103,6 +105,7 @@ def test_a_people_file_is_read_again_when_it_changes_and_a_broken_one_changes_no
     path.write_text("[[people]]\nid = \n")
     assert set(file.directory.members) == {"ann", "bob"}
     assert "people.toml" in file.problem.message
+    assert file.problem.message in caplog.text  # An operator who looks at the log learns of it.
     path.unlink()
     assert set(file.directory.members) == {"ann", "bob"}
     path.write_text("[[people]]\nid = 'cem'\n")

@@ -159,11 +159,15 @@ class SqlOutbox:
         return found
 
     def retry(self, wanted: Iterable[int] | None = None) -> int:
-        """Send mails again that failed or are delayed, of some numbers or all; return how many."""
+        """Send mails again that failed or are delayed, of some numbers or all; return how many.
+
+        What only waits for its time stays: a digest that went early would leave out what comes
+        before its hour.
+        """
         clock, numbers = self.database.clock, None if wanted is None else list(wanted)
         again = (
-            f"UPDATE mails SET state = 'queued', due = {clock}, lease = 0, ended = NULL"
-            " WHERE state IN ('failed', 'queued')"
+            f"UPDATE mails SET state = 'queued', due = {clock}, lease = 0, ended = NULL WHERE"
+            " (state = 'failed' OR state = 'queued' AND (attempts > 0 OR lease > 0))"
         )
 
         if numbers is None:
