@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mlkit.bpmn.backends.lists import JournalLists
 from mlkit.bpmn.backends.protocol import Document, Drawing, Values
-from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime import documents, schedules
@@ -72,8 +71,8 @@ class JournalBackend(JournalLists):
 
     def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
         """Return the user tasks that wait, with their forms."""
-        found = self._service.tasks(assignee, group)
-        return [{**tasks.document(each), "since": instant(each.since)} for each in found]
+        found = map(tasks.document, self._service.tasks(assignee, group))
+        return [{**each, "since": each["created"]} for each in found]
 
     def schedules(self) -> list[Document]:
         """Return what starts by itself."""

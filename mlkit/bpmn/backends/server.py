@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from mlkit.bpmn.journal.records import require_id
 _OF_LISTS = ("process", "state", "business_key")
 _OF_TASKS = (
     "task", "instance", "activation", "element", "name", "iteration", "assignee", "users",
-    "groups", "since", "due", "priority", "form",
+    "groups", "since", "created", "due", "priority", "form",
 )  # fmt: skip
 _ONLY_SHOWN = ("tokens", "version", "business_key", "started", "updated", "ended")
+
+_TIMES = ("timer", "retry")
+_MOVING = ("running", "interrupted")
+_FIRST_PAUSE, _SLOWER, _LONGEST_PAUSE = 0.1, 1.3, 2.0
 
 
 class ServerBackend:
@@ -169,6 +174,14 @@ class ServerBackend:
         """Begin a new instance from an activity of this one; a journal's `rerun` has a terminal."""
         return _drop_details(self._client.rerun(_id(instance), element))
 
+    def wait(self, instance: str) -> Document:
+        """Wait until an instance ends, or waits for something other than a time."""
+        pause = _FIRST_PAUSE
+        while not _rests(found := self.show(instance)):
+            time.sleep(pause)
+            pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+        return _drop_details(found)
+
     def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
         """Pause a schedule, or let it go on."""
         return self._client.pause_schedule(schedule, paused, person)
@@ -176,6 +189,12 @@ class ServerBackend:
     def run(self, schedule: str, person: str | None) -> Document:
         """Start what a schedule starts, now."""
         return _drop_details(self.show(self._client.run_schedule(schedule, person)["instance"]))
+
+
+def _rests(found: Document) -> bool:
+    if found["state"] == "waiting":
+        return all(each["for"] not in _TIMES for each in found["waiting"])
+    return found["state"] not in _MOVING
 
 
 def _id(instance: str) -> str:

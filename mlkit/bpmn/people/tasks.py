@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlkit.bpmn.definition.model import FormField, Person
+from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
@@ -163,13 +164,19 @@ def _open(mask: Mask, name: str, value: Any) -> Any:
 
 
 def document(task: Task) -> dict[str, Any]:
-    """Describe a task, as documents have it."""
+    """Describe a task, as documents have it.
+
+    `since` is an older name of `created`, in seconds since 1970.
+    """
     names = (
         "instance", "activation", "element", "name", "iteration", "assignee", "users", "groups",
-        "since", "due", "priority",
+        "since",
     )  # fmt: skip
     fields = {name: getattr(task, name) for name in names}
-    return {"task": task.id, **fields, "form": describe(task)}
+    return {
+        "task": task.id, **fields, "created": instant(task.since), "due": task.due,
+        "priority": task.priority, "form": describe(task),
+    }  # fmt: skip
 
 
 def field_document(

@@ -116,10 +116,10 @@ def _act(handler: Any, name: str, kind: Any, summary: str) -> Operation:
 
 def summarize(service: Service, people: People, each: OpenTask) -> Task:
     """Return a task as lists have it."""
-    name = each.name or _find_drawn_name(service, each)
+    name, created = each.name or _find_drawn_name(service, each), instant(each.since)
     return Task(
         f"{each.instance}/{each.activation}", each.instance, each.process, each.element, name,
-        each.assignee, each.users, each.groups, instant(each.since), each.due, each.priority,
+        each.assignee, each.users, each.groups, created, created, each.due, each.priority,
         each.activation, without_mail=people.list_unreached(task_of(each)),
     )  # fmt: skip
 

@@ -228,8 +228,9 @@ class StartActivity(Person, forbid_unknown_fields=True, kw_only=True):
 class Task(msgspec.Struct):
     """A user task that waits, as a list shows it; its form where `forms` asks for it.
 
-    `without_mail` are those for whom it waits and whom no mail reaches: people who are not in the
-    people file or have no address there, and groups in which nobody has one.
+    `created` is when it began to wait; `since` is its older name. `without_mail` are those for
+    whom it waits and whom no mail reaches: people who are not in the people file or have no address
+    there, and groups in which nobody has one.
     """
 
     task: str
@@ -241,6 +242,7 @@ class Task(msgspec.Struct):
     users: list[str]
     groups: list[str]
     since: str
+    created: str
     due: str | None
     priority: str | None
     activation: int = 0

@@ -22,12 +22,11 @@ from mlkit.cli.bpmn.options import (
     reading,
     settings_of,
 )
-from mlkit.cli.bpmn.place import Place, asking, choose_server, listing, with_place
+from mlkit.cli.bpmn.place import Place, asking, choose_server, listing, refuse_limits, with_place
 from mlkit.cli.bpmn.results import ago, conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import UsageError
 
 
 def show_rows(found: list[dict[str, Any]], json: bool) -> None:
@@ -386,8 +385,8 @@ def retry(
     Exits as `run` does.
     """
     settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), place.journal)
-    if choose_server(context, place) and (timeout or memory or cpu or env):
-        raise UsageError("a server has limits of its own", hint="leave out the limits")
+    if choose_server(context, place):
+        refuse_limits(timeout, memory, cpu, env)
     with asking(context, place, settings) as (backend, where):
         found = backend.retry(instance, incident, find_person(person))
         conclude(found, where, json, of(context))

@@ -59,7 +59,7 @@ def tasks(
             Output.document("bpmn.tasks", 1, {"tasks": found})
         else:
             for each in found:
-                who, when = who_may(each), ago(each["since"])
+                who, when = who_may(each), ago(each["created"])
                 Output.line(f"{each['task']}  {each['name']}  for {who}  {when}")
 
 

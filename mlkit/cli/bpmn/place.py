@@ -139,6 +139,16 @@ def choose_server(context: typer.Context, place: Place) -> str | None:
     return place.server
 
 
+def refuse_limits(*given: object) -> None:
+    """Refuse options of how scripts run, where a server runs them.
+
+    Raises:
+        UsageError: One is given.
+    """
+    if any(given):
+        raise UsageError("a server has limits of its own", hint="leave out the limits")
+
+
 def _strength(context: typer.Context, name: str) -> int:
     source = context.get_parameter_source(name)
     return 0 if source is None else _STRENGTH.index(source.name)

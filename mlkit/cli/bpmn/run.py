@@ -31,7 +31,7 @@ from mlkit.cli.bpmn.options import (
     settings_of,
     variables_file,
 )
-from mlkit.cli.bpmn.place import Place, asking_server, choose_server, where_of
+from mlkit.cli.bpmn.place import Place, asking_server, choose_server, refuse_limits, where_of
 from mlkit.cli.bpmn.results import conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
@@ -132,6 +132,7 @@ def run(
 @examples(
     "mlkit bpmn resume",
     "mlkit bpmn resume 3f2a9c1b --json",
+    "mlkit bpmn resume 3f2a9c1b --server https://flows.example.org --token-file token",
 )
 def resume(
     context: typer.Context,
@@ -143,6 +144,8 @@ def resume(
     ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     artifacts: ArtifactsUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
@@ -157,9 +160,19 @@ def resume(
 ) -> None:
     """Continue after a kill, or wait for the timers of instances that wait.
 
-    With an instance, exits as `run` does; with all of them, exits 0.
+    With an instance, exits as `run` does; with all of them, exits 0. A server runs its instances
+    itself: the command waits until INSTANCE ends, or waits for something other than a time.
     """
     output = of(context)
+    url = choose_server(context, Place(state, journal, server, token_file))
+    if url is not None:
+        if instance is None or all_:
+            hint = "name one to wait for it, or a journal by --state or --journal"
+            raise UsageError("a server runs its instances itself", hint=hint)
+        refuse_limits(workers, python, rscript, timeout, memory, cpu, env)
+        with asking_server(url, token_file) as (backend, where), _stopping():
+            conclude(backend.wait(instance), where, json, output)
+        return
     settings = settings_of(
         workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
     )
@@ -222,8 +235,7 @@ def rerun(
     if url is not None:
         if file:
             raise UsageError("a server reruns the version of the instance", hint="leave out --file")
-        if workers or python or rscript or timeout or memory or cpu or env:
-            raise UsageError("a server has limits of its own", hint="leave out the limits")
+        refuse_limits(workers, python, rscript, timeout, memory, cpu, env)
         with asking_server(url, token_file) as (backend, where):
             conclude(backend.rerun(instance, from_), where, json, output)
         return

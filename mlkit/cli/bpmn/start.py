@@ -21,7 +21,7 @@ from mlkit.cli.bpmn.options import (
     settings_of,
     variables_file,
 )
-from mlkit.cli.bpmn.place import Place, asking, choose_server, with_place
+from mlkit.cli.bpmn.place import Place, asking, choose_server, refuse_limits, with_place
 from mlkit.cli.bpmn.results import conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json, expand
@@ -153,8 +153,8 @@ def start(
     limits = execution.timeout, execution.cpu, execution.memory, tuple(execution.env)
     programs = execution.python, execution.rscript
     settings = settings_of(execution.workers, programs, limits, place.journal)
-    if choose_server(context, place) and any(execution):
-        raise UsageError("a server has limits of its own", hint="leave out the limits")
+    if choose_server(context, place):
+        refuse_limits(*execution)
     if element is not None and any(beginning):
         raise UsageError(
             f"{element}: an activity starts with the variables of its instance",

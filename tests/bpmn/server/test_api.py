@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 
@@ -161,7 +162,10 @@ def test_a_task_from_claim_to_completion(server, diagram):
     (task,) = server("GET", f"{V1}/tasks?group=owners").json()["tasks"]
     assert (task["instance"], task["name"]) == (instance, "Look")
     path = f"{V1}/tasks/{task['task']}"
-    assert server("GET", path).json()["form"][0]["id"] == "rate"
+    one = server("GET", path).json()
+    assert one["form"][0]["id"] == "rate"
+    assert (one["created"], task["since"]) == (task["created"], task["created"])
+    assert datetime.fromisoformat(one["created"]).timestamp() == pytest.approx(one["since"], abs=1)
     assert server("POST", f"{path}/claim", json={"person": "ann"}).status_code == 200
     refused = server("POST", f"{path}/claim", json={"person": "bob"})
     assert refused.status_code == 409

@@ -46,6 +46,7 @@ BODIES = {
     "late": (ENDS + TIMER, "s>t t>e"),
     "good": (ENDS + SCRIPT.format("print('hello'); y = [x] * 3"), "s>work work>e"),
     "stop": (ENDS + SCRIPT.format("raise ValueError('no')"), "s>work work>e"),
+    "soon": (ENDS + TIMER.replace("PT9H", "PT1S"), "s>t t>e"),
     "adhoc": (ENDS + AD_HOC, "s>h h>e"),
     "daily": (CYCLE, "s>e"),
     "called": (CALLED + FORM, "s>u n>u u>e"),
@@ -130,7 +131,8 @@ def both(terminal):
 
 
 def test_what_is_read_is_the_same(terminal, both):
-    instances = {key: terminal.begin(key, variables={"x": 2}) for key in BODIES if key != "daily"}
+    keys = BODIES.keys() - {"daily", "soon"}
+    instances = {key: terminal.begin(key, variables={"x": 2}) for key in sorted(keys)}
     for extra in ((), ("--json",)):
         code, out, _ = both("list", *extra)
         assert code == 0
@@ -273,6 +275,18 @@ def test_an_incident_is_tried_again(terminal):
     terminal.server.wait(lambda: len(_logs(terminal, instance)) == 2)
     refused = terminal.there("retry", instance, "--timeout", "9")
     assert (refused[0], "limits of its own" in refused[2]) == (2, True)
+
+
+def test_a_command_waits_until_an_instance_of_a_server_rests(terminal):
+    for key, code, state in (
+        ("soon", 0, "completed"), ("stop", 1, "incident"), ("form", 3, "waiting"),
+    ):  # fmt: skip
+        instance = terminal.there("start", key, "--var", "x=1")[1].split()[0]
+        found, out, _ = terminal.there("resume", instance)
+        assert (found, out) == (code, f"{instance}  {state}\n")
+    for extra, text in ((("--all",), "itself"), ((instance, "--timeout", "9"), "of its own")):
+        code, _, err = terminal.there("resume", *extra)
+        assert (code, text in err) == (2, True)
 
 
 def test_a_new_instance_runs_from_a_task_of_a_server(terminal, tmp_path):
