@@ -1,7 +1,7 @@
 """CPU time of `--help` beside a Typer program with two commands: `python benchmarks/startup.py`.
 
 Each is a new process, in turns, so that a swing of the machine meets all. They write to a pipe
-and, once more, to a terminal, where typer draws frames.
+and, once more, to a terminal, where frames are drawn: by rich in the peer, by `cli/frames.py` here.
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ HEAVY = {
     *("rich.table", "rich.console", "asyncio", "http"),
 }
 CONVERSION = {"pydantic", "rich", "typer.rich_utils"}
-"""What typer loads to convert values and to draw frames."""
+"""What typer loads to convert values, and would load to draw frames."""
 
 
-def modules_after(*arguments: str) -> set[str]:
-    """Run `mlkit` and list the modules that it loaded."""
+def modules_after(*arguments: str, terminal: bool = False) -> set[str]:
+    """Run `mlkit`, which may take its pipe for a terminal, and list the modules that it loaded."""
     code = (
         "import sys\n"
+        f"sys.stdout.isatty = lambda: {terminal}\n"
         f"sys.argv = ['mlkit', *{arguments!r}]\n"
         "from mlkit.cli.main import main\n"
         "try: main()\n"
@@ -69,6 +70,12 @@ def test_help_of_a_command_loads_no_other(workload, command, shared):
     loaded = modules_after(workload, command, "--help")
     named = {f"mlkit.cli.{workload}.{each}" for each in {command} | shared}
     assert commands_of(loaded, workload) == named
+    assert not loaded & (HEAVY | CONVERSION)
+
+
+def test_frames_of_help_on_a_terminal_are_drawn_without_rich():
+    loaded = modules_after("pairs", "backtest", "--help", terminal=True)
+    assert "mlkit.cli.frames" in loaded
     assert not loaded & (HEAVY | CONVERSION)
 
 

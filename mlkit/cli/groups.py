@@ -86,6 +86,19 @@ class _LeanParameters(ClickCommand):
         self.params = [_lean(each) for each in self.params]
         return super().get_params(ctx)
 
+    def get_help(self, ctx: Any) -> str:
+        """Return the help: in frames and colours for a terminal, plain text elsewhere.
+
+        Plain text is what a pager, a search or an editor can use.
+        """
+        if not _on_a_terminal():
+            return super().get_help(ctx)
+        from mlkit.cli.frames import of_terminal
+
+        formatter = of_terminal()
+        self.format_help(ctx, formatter)
+        return formatter.getvalue().rstrip("\n")
+
     def get_help_option(self, ctx: Any) -> Any:
         """Return the help option; a flag that is off, unlike one that is absent, is a boolean."""
         option = super().get_help_option(ctx)
@@ -103,20 +116,17 @@ def _lean(parameter: Any) -> Any:
 
 
 class Command(_LeanParameters, TyperCommand):
-    """A command whose help has frames and colours on a terminal, and is plain text elsewhere.
-
-    Plain text is what a pager, a search or an editor can use, and spares the import of rich.
-    """
+    """A command whose help lists options by their headings, and whole examples."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help."""
-        self.rich_markup_mode = "rich" if _on_a_terminal() else None
+        """Write the help without rich, whose import costs more than all else."""
+        self.rich_markup_mode = None
         super().format_help(ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments and options as plain text, under the headings they are declared with.
+        """Write the arguments and options under the headings they are declared with.
 
-        Options without a heading come first, as they do on a terminal.
+        Options without a heading come first.
         """
         rows = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx)]
         shown = [(_heading(each), record) for each, record in rows if record is not None]
@@ -208,7 +218,7 @@ class LazyGroup(CommandGroup):
             help=self.help,
             params=self.params,
             commands={**lines, **self.commands},
-            rich_markup_mode=self.rich_markup_mode if _on_a_terminal() else None,
+            rich_markup_mode=None,
         )
         listing.format_help(ctx, formatter)
 

@@ -21,6 +21,8 @@ FIRST = {
     "image": ["slim", "compare"],
     "image base": ["build", "list"],
 }
+CODES = re.compile(r"\x1b\[[0-9;]*m")
+FRAMES = "\u256d\u256e\u2502\u2570\u256f"
 INTEGERS = [
     (name, option)
     for name, command in LEAVES.items()
@@ -68,19 +70,39 @@ def test_help_in_a_pipe_is_plain_text_with_its_headings_and_whole_examples(mlkit
     )
 
 
-@pytest.mark.parametrize("words", [["bandit"], ["bandit", "fit"]])
-def test_help_on_a_terminal_has_frames(words, tmp_path):
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+def help_on_a_terminal(words, directory, columns, **variables):
+    """Return the help for a terminal of so many columns."""
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **variables}
     command = [sys.executable, "-m", "mlkit", *words, "--help"]
-    text, _ = on_a_terminal(command, environment, tmp_path)
-    assert "\u256d\u2500" in text
-    assert "env var" not in text
+    return on_a_terminal(command, environment, directory)[0].replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [((), 80), (("bandit",), 60), (("bandit", "fit"), 100), (("pairs", "backtest"), 80)],
+)
+def test_help_on_a_terminal_has_frames_and_says_what_it_says_in_a_pipe(
+    words, columns, mlkit, tmp_path
+):
+    coloured = help_on_a_terminal(words, tmp_path, columns)
+    assert "\x1b[1;36m--help\x1b[0m" in coloured
+    text = CODES.sub("", coloured)
+    framed = [line for line in text.splitlines() if line and line[0] in "\u256d\u2502\u2570"]
+    assert {len(line) for line in framed} == {columns}
+    frames = text.replace("\u2500", "").translate({ord(each): None for each in FRAMES})
+    plain = mlkit(*words, "--help").stdout  # with other breaks, and colons after headings
+    assert re.sub(r"[\s:]", "", frames) == re.sub(r"[\s:]", "", plain)
+
+
+def test_help_has_no_colours_where_none_are_wanted_and_ascii_where_nothing_else_is_there(tmp_path):
+    assert "\x1b" not in help_on_a_terminal(("bandit",), tmp_path, 80, NO_COLOR="1")
+    text = help_on_a_terminal(("bandit",), tmp_path, 80, PYTHONIOENCODING="ascii")
+    assert text.isascii()
+    assert re.search(r"^\+- Commands -+\+$", CODES.sub("", text), re.MULTILINE)
 
 
 def test_a_group_on_a_terminal_lists_every_command_in_full(tmp_path):
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "mlkit", "bandit", "--help"]
-    text = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(command, environment, tmp_path)[0])
+    text = CODES.sub("", help_on_a_terminal(("bandit",), tmp_path, 120))
     for name, line, _ in members(typer.main.get_command(app)):
         if name.startswith("mlkit bandit ") and name.count(" ") == 2:
             assert re.search(rf"\b{name.split()[-1]} +{re.escape(line)}", text), name
