@@ -74,6 +74,10 @@ class JournalBackend(JournalLists):
         found = map(tasks.document, self._service.tasks(assignee, group))
         return [{**each, "since": each["created"]} for each in found]
 
+    def task(self, task: str) -> Document:
+        """Return a user task that waits, with its form."""
+        return tasks.document(self._service.task(task)[1])
+
     def schedules(self) -> list[Document]:
         """Return what starts by itself."""
         return [schedules.document(each) for each in schedules.schedules(self.session)]

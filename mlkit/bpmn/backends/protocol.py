@@ -77,6 +77,9 @@ class Backend(Lists, Protocol):
         Without `forms`, their forms may be left out.
         """
 
+    def task(self, task: str) -> Document:
+        """Return a user task that waits, with its form."""
+
     def schedules(self) -> list[Document]:
         """Return what starts by itself."""
 

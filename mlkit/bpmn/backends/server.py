@@ -75,6 +75,10 @@ class ServerBackend:
         found = self._client.tasks(assignee, group, forms)
         return [{name: each[name] for name in _OF_TASKS} for each in found]
 
+    def task(self, task: str) -> Document:
+        """Return a user task that waits, with its form."""
+        return self._client.task(_task(task))
+
     def schedules(self) -> list[Document]:
         """Return what starts by itself."""
         return self._client.schedules()

@@ -198,7 +198,9 @@ def field_document(
         "default": None if secret else default,
         "required": field.required, "readonly": field.readonly or field.value is not None,
         "secret": secret,
-        "options": dict(field.options), "limits": dict(field.limits), "pattern": field.pattern,
+        "options": dict(field.options),
+        "limits": {n: each for n, each in field.limits.items() if isinstance(each, int | float)},
+        "pattern": field.pattern,
         **({"fields": inner} if inner else {}),
     }  # fmt: skip
 

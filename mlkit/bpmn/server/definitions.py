@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import convert
+
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Deployed
@@ -23,6 +25,7 @@ from mlkit.bpmn.server.types import (
     Definitions,
     Duration,
     Durations,
+    FormField,
     Instance,
     StartFormFields,
     SubmitStartForm,
@@ -183,7 +186,8 @@ class _Definitions:
         def read(service: Service) -> StartFormFields:
             deployed = service.journal.deployments.require(process)
             form = StartForm(self._context, service, deployed).form
-            return StartFormFields(process, deployed.version, start_forms.describe(form))
+            fields = convert(start_forms.describe(form), list[FormField])
+            return StartFormFields(process, deployed.version, fields)
 
         return answer(await self._context.call(read))
 

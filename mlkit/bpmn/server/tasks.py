@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import convert
+
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.journal.listings import OpenTask
@@ -26,7 +28,7 @@ from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen, task_of
 from mlkit.bpmn.server.roles import TASKS, acting, list_roles
-from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
+from mlkit.bpmn.server.types import CompleteTask, Delegate, FormField, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
 from mlkit.web.access import ANY
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -138,7 +140,8 @@ def _with_forms(service: Service, people: People, found: list[OpenTask]) -> list
         shown = summarize(service, people, each)
         task = waiting.get(shown.task)
         if task is not None:
-            shown.iteration, shown.form = task.iteration, tasks.describe(task)
+            shown.iteration = task.iteration
+            shown.form = convert(tasks.describe(task), list[FormField])
             made.append(shown)
     return made
 

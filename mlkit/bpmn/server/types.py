@@ -89,12 +89,34 @@ class StartInstance(msgspec.Struct, forbid_unknown_fields=True):
     person: Short | None = None
 
 
+class FormField(msgspec.Struct):
+    """A field of a form.
+
+    `type` is string, boolean, long, double, date, enum, list (several of its options), file, files
+    or rows, whose `fields` each row has. What is filled into a `secret` field is not to be shown:
+    ask for it without an echo; its default is left out. `options` are values with their labels,
+    `limits` numbers such as min, max, minlength and maxlength.
+    """
+
+    id: str
+    label: str
+    type: str
+    default: Any
+    required: bool
+    readonly: bool
+    secret: bool
+    options: dict[str, str]
+    limits: dict[str, int | float]
+    pattern: str | None
+    fields: list[FormField] | msgspec.UnsetType = msgspec.UNSET
+
+
 class StartFormFields(msgspec.Struct):
     """The fields of the form that starts a version of a definition."""
 
     process: str
     version: int
-    form: list[dict[str, Any]]
+    form: list[FormField]
 
 
 class SubmitStartForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -247,7 +269,7 @@ class Task(msgspec.Struct):
     priority: str | None
     activation: int = 0
     iteration: str | None = None
-    form: list[dict[str, Any]] | None = None
+    form: list[FormField] | None = None
     without_mail: list[str] = []
 
 

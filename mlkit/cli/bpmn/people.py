@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,10 +81,13 @@ def complete(
 ) -> None:
     """Complete a user task with the values of its form.
 
-    Exits as `run` does.
+    On a terminal, secrets that the form requires and that are not given are asked for, without an
+    echo. Exits as `run` does.
     """
     given = pairs(set, "--set")
     with asking(context, place) as (backend, where):
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            given |= _ask_secrets(backend.task(task)["form"], given)
         found = backend.complete(task, given, find_person(person))
         conclude(found, where, json, of(context))
 
@@ -303,6 +308,24 @@ def _quote_secrets(field: FormField, value: Any, mask: Mask, prefix: str = "") -
     ]
 
 
+def _ask_secrets(form: Sequence[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, str]:
+    """Ask for the secrets that a form requires and that are not given; an empty one is left out."""
+    asked = {}
+    for each in form:
+        is_text = each["type"] in ("string", "long", "double", "date")
+        is_needed = each["required"] and not each["readonly"] and each["id"] not in given
+        if each["secret"] and is_text and is_needed:
+            asked[each["id"]] = _ask_secret(each["label"])
+    return {name: value for name, value in asked.items() if value}
+
+
+def _ask_secret(label: str, default: str = "") -> str:
+    found: str = typer.prompt(
+        printable(label), default=default, show_default=False, hide_input=True, err=True
+    )
+    return found
+
+
 def _next(task: Task, given: dict[str, Any]) -> FormField | None:
     """Return the first field that is shown, by what was answered so far, and not answered yet."""
     from mlkit.bpmn.people import tasks
@@ -342,6 +365,6 @@ def _prompt(form: FormField, default: Any, secret: bool) -> Any:
     choices = f" ({several}{printable(options)})" if options else ""
     shown = "" if default is None else str(default)
     if secret:
-        return typer.prompt(label, default=shown, show_default=False, hide_input=True, err=True)
+        return _ask_secret(form.label, shown)
     question = f"{label}{choices} [{printable(shown)}]"
     return typer.prompt(question, default=shown, show_default=False, err=True)

@@ -113,3 +113,18 @@ def test_a_secret_that_is_typed_is_not_echoed(tmp_path, diagram):
         (row,) = session.journal.rows()
         (root,) = session.state(row).roots()
     assert root.variables == {"pin": 471147, "db_password": "hunter22-x", "rate": 0.5}
+
+
+def test_a_secret_that_is_required_is_asked_for_without_an_echo(tmp_path, diagram):
+    required = '<camunda:validation><camunda:constraint name="required"/></camunda:validation>'
+    fields = FIELDS.replace('type="string"/>', f'type="string">{required}</camunda:formField>')
+    (tmp_path / "p.bpmn").write_text(
+        diagram('<startEvent id="s"/><endEvent id="e"/>' + fields, "s>u u>e")
+    )
+    assert bpmn_on_a_terminal(["run", "p.bpmn", "--no-input"], tmp_path)[1] == 3
+    asked = {"Database: ": lambda: "hunter22-x\n"}
+    printed, code = bpmn_on_a_terminal(["complete", "u", "--set", "rate=2"], tmp_path, asked=asked)
+    assert (code, "hunter22-x" in printed, "Pin" in printed) == (0, False, False), printed
+    assert bpmn_on_a_terminal(["run", "p.bpmn", "--no-input"], tmp_path)[1] == 3
+    given = ["complete", "u", "--set", "db_password=x"]
+    assert bpmn_on_a_terminal(given, tmp_path)[1] == 0
