@@ -34,6 +34,8 @@ class Database(Protocol):
             ends.
         for_update: What a SELECT ends with that leaves out rows which others have locked, and locks
             the rest until the transaction ends.
+        next_number: The SQL expression of the next number of the column `{}` of the table `{}`, its
+            `{id}`; empty where each row gets its number at once, when it is added.
         matches: The condition that the column `{}` matches a pattern, in any case; `!` escapes.
         types: What the marks of migrations stand for.
     """
@@ -43,6 +45,7 @@ class Database(Protocol):
     clock: str
     for_share: str
     for_update: str
+    next_number: str
     matches: str
     types: Mapping[str, str]
 
@@ -76,6 +79,13 @@ class Database(Protocol):
                 the name `given`.
             columns: The names and types of the columns.
             rows: The values; without any, nothing is executed.
+        """
+
+    def defer_row(self, statement: str, columns: Columns, row: Sequence[Any]) -> None:
+        """Execute a statement on a row of values, like `defer_rows`.
+
+        The rows of one statement travel together with the first of them: what is deferred in
+        between may not depend on the later ones.
         """
 
     def defer_updates(

@@ -59,6 +59,7 @@ class SqliteDatabase:
 
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
     for_share = for_update = ""  # Whoever writes is alone.
+    next_number = ""
     matches = "{} LIKE ? ESCAPE '!'"  # As `lower` of SQLite, it knows the cases of ASCII.
 
     def __init__(self, path: Path, kind: str, create: bool = False) -> None:
@@ -179,6 +180,10 @@ class SqliteDatabase:
             return
         given = f"(SELECT {', '.join(f'? AS {each}' for each in columns)}) AS given"
         self.execute_many(statement.replace("{rows}", given), rows)
+
+    def defer_row(self, statement: str, columns: Columns, row: Sequence[Any]) -> None:
+        """Execute a statement at once on a row of values."""
+        self.defer_rows(statement, columns, [row])
 
     def defer_updates(
         self,

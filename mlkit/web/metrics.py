@@ -68,8 +68,14 @@ class SharedCounters:
 
     def sums(self) -> list[float]:
         """Return the sums over all processes."""
-        values = self._values.tolist()
-        return [sum(values[column :: self.layout.width]) for column in range(self.layout.width)]
+        values: Sequence[float] = self._values.tolist()
+        width = self.layout.width
+        rows = [values[start : start + width] for start in range(0, len(values), width)]
+        return (
+            list(rows[0])
+            if len(rows) == 1
+            else [sum(each, 0.0) for each in zip(*rows, strict=True)]
+        )
 
     def histogram(self, name: str) -> Durations:
         """Return a histogram of all processes."""
@@ -227,7 +233,7 @@ class _Collector:
         family = CounterMetricFamily(
             "mlkit_requests", "Requests answered.", labels=["route", "status"]
         )
-        for route, start in self._layout.routes.items():
+        for route, start in self._used_routes():
             for index, status in enumerate((*STATUSES, "other")):
                 if value := self._sums[start + index]:
                     family.add_metric([route, str(status)], value)
@@ -239,11 +245,16 @@ class _Collector:
         family = HistogramMetricFamily(
             "mlkit_request_seconds", "From a request's arrival to its answer.", labels=["route"]
         )
-        for route, start in self._layout.routes.items():
+        for route, start in self._used_routes():
             buckets, total = self._buckets(start + len(STATUSES) + 1)
-            if buckets[-1][1]:
-                family.add_metric([route], buckets, total)
+            family.add_metric([route], buckets, total)
         return family
+
+    def _used_routes(self) -> Iterator[tuple[str, int]]:
+        """Yield the routes that have had requests, which most have not, with their places."""
+        for route, start in self._layout.routes.items():
+            if any(self._sums[start : start + len(STATUSES) + 1]):
+                yield route, start
 
     def _counter(self, name: str, counter: Counter) -> object:
         from prometheus_client.core import CounterMetricFamily

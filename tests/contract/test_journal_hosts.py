@@ -17,6 +17,7 @@ from mlkit.bpmn.journal.records import (
     Entry,
     TakenOver,
 )
+from mlkit.bpmn.journal.sql import instances
 
 
 def test_one_owner_at_a_time(hosts):
@@ -210,6 +211,40 @@ def test_what_a_host_begins_is_its_own_from_the_first_moment_on(hosts):
         with two.transaction():
             again = two.create("p", "d", {}, "", 1.0)
     assert arrivals.created == [again]
+
+
+def test_instances_that_are_created_together_are_there_at_once_and_in_order(hosts, monkeypatch):
+    one = hosts.host()
+    one.register()
+    taken = begin(one)
+    drawn = iter([taken.id, "00000001", "00000002", taken.id, *(f"0000001{n}" for n in range(9))])
+    monkeypatch.setattr(instances.os, "urandom", lambda count: bytes.fromhex(next(drawn)))
+    with one.gathering(adopts=True, here=set(), most=3) as arrivals, one.transaction():
+        rows = [one.create("p", "d", {"tasks": {}}, f"k{n}", 1.0) for n in range(4)]
+        assert one.get(rows[0].number) == rows[0]
+        rows.append(one.create("p", "d", {"tasks": {}}, "k4", 1.0))
+    assert arrivals.created == rows == one.rows_of([each.number for each in rows])
+    assert [each.key for each in rows] == ["k0", "k1", "k2", "k3", "k4"]
+    assert len({taken.id, *(each.id for each in rows)}) == 6
+    later = begin(hosts.host())
+    with one.gathering(adopts=True, most=3), one.transaction():
+        last = one.create("p", "d", {}, "", 1.0)
+    assert rows[-1].number < later.number < last.number
+
+
+def test_nobody_waits_for_a_verdict_who_does_not_ask(hosts):
+    one, two = hosts.host(), hosts.host()
+    one.register()
+    owned = running(two, begin(two))
+    with one.gathering(adopts=True, here=set()) as arrivals, one.transaction():
+        made = one.create("p", "d", {}, "", 1.0)
+        for each in (made, owned):
+            one.hand(each.number, Claim(1, "ann"), asks=False)
+    assert [each.instance for each in arrivals.handed] == [made.number]
+    ((row, number, _),) = two.mailbox.inbox([made.number, owned.number])
+    assert number == owned.number
+    assert append(two, owned, 0, verdicts={row: "no"}) == 1
+    assert two.mailbox.verdict(row) is None
 
 
 def test_those_that_are_free_are_taken_in_the_transaction_of_a_delivery(hosts):

@@ -167,8 +167,11 @@ def test_a_statement_on_many_rows_keeps_texts_bytes_and_nothing(opened):
     with database.transaction():
         database.execute("CREATE TABLE b (x BIGINT, name TEXT, body BYTEA, at DOUBLE PRECISION)")
         insert = "INSERT INTO b SELECT x, name, body, at FROM {rows}"
-        database.defer_rows(insert, columns, rows)
+        database.defer_rows(insert, columns, rows[:2])
         database.defer_rows(insert, columns, [])
+        for row in rows[2:]:
+            database.defer_row(insert, columns, row)
+            assert row is rows[2] or database.query("SELECT max(x) FROM b") == [(4,)]
     kept = [*rows[:3], (4, "a\u2400é", b"{1,2}", -0.5)]
     assert database.query("SELECT x, name, body, at FROM b ORDER BY x") == kept
 

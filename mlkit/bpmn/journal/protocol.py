@@ -150,15 +150,20 @@ class Journal(Protocol):
         It is taken where `gathering` lets it, else kept as it is until the transaction ends.
         """
 
-    def hand(self, number: int, event: AnyEvent) -> int:
+    def hand(self, number: int, event: AnyEvent, asks: bool = True) -> int:
         """Deliver an event, inside a transaction; return its number for the verdict about it.
 
         For an instance that the transaction has made or claimed it comes into no inbox: whoever
         gathers applies it in the same transaction.
+
+        Args:
+            number: The instance.
+            event: What it is for.
+            asks: Whether somebody waits for the verdict; else the number may be 0.
         """
 
     def gathering(
-        self, adopts: bool, here: Collection[int] | None = None
+        self, adopts: bool, here: Collection[int] | None = None, most: int = 1
     ) -> AbstractContextManager[Arrivals]:
         """Note what the transactions of a block leave for whoever runs instances.
 
@@ -168,6 +173,7 @@ class Journal(Protocol):
             adopts: Whether this process, which holds, owns what they create.
             here: The instances that it moves already, where it applies in the same transaction what
                 is handed to others; None: it does not.
+            most: How many instances a transaction of the block creates, about.
         """
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:

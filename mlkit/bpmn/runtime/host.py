@@ -331,12 +331,11 @@ class Host:
 
     def _write_together(self, writes: list[_Write], applies: bool) -> _Written:
         journal = self._session.journal
-        are_settled_later = all(each.is_settled_later for each in writes)
         # While scripts end before a stop, nothing is taken any more.
         adopts = self._deadline is None and journal.holds()
         applies &= adopts
         here = self._runner.instances.keys() | self._not_before.keys()
-        relaxes = are_settled_later and not applies
+        relaxes = not applies and all(each.is_settled_later for each in writes)
         relaxed = journal.relaxed() if relaxes else contextlib.nullcontext()
         moved: list[Running] = []
         is_moving = False
@@ -355,7 +354,8 @@ class Host:
             is_moving = False
             return _Written(results, arrivals, moved, appends)
 
-        with journal.gathering(adopts, here if applies else None) as arrivals, relaxed:
+        gathering = journal.gathering(adopts, here if applies else None, len(writes))
+        with gathering as arrivals, relaxed:
             try:
                 return journal.atomically(work)
             except BaseException as error:

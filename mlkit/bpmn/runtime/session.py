@@ -476,7 +476,4 @@ def add(
     row = journal.create(process, definition, options, start.key, at)
     audit(journal, row, start, source)
     event = structs.replace(start, instance=row.id)
-    if asks:
-        return row, journal.hand(row.number, event)
-    journal.mailbox.enqueue(row.number, event)
-    return row, 0
+    return row, journal.hand(row.number, event, asks)

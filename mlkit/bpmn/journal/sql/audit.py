@@ -14,7 +14,12 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_by_instance ON audit (instance, number)
 """
-_COLUMNS = "at, who, source, action, instance, subject"
+_ENTRY = {
+    "at": "DOUBLE PRECISION", "who": "TEXT", "source": "TEXT", "action": "TEXT",
+    "instance": "TEXT", "subject": "TEXT",
+}  # fmt: skip
+_COLUMNS = ", ".join(_ENTRY)
+_ADD = f"INSERT INTO audit ({_COLUMNS}) SELECT {_COLUMNS} FROM {{rows}}"
 
 
 class SqlAudit:
@@ -29,7 +34,7 @@ class SqlAudit:
 
     def add(self, entry: Audited) -> None:
         """Add an entry."""
-        self.database.defer(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entry)
+        self.database.defer_row(_ADD, _ENTRY, entry)
 
     def entries(
         self, instance: str | None, before: int | None, limit: int

@@ -19,6 +19,12 @@ COLUMNS = (
     "number", "id", "process", "definition", "options", "key", "phase", "epoch", "sequence",
     "created", "updated", "due",
 )  # fmt: skip
+_BEGUN = {
+    "number": "BIGINT", "id": "TEXT", "process": "TEXT", "definition": "TEXT",
+    "options": "{blob}", "key": "TEXT", "phase": "TEXT", "epoch": "BIGINT",
+    "created": "DOUBLE PRECISION", "updated": "DOUBLE PRECISION", "owner": "TEXT",
+}  # fmt: skip
+_BEGIN = f"INSERT INTO instances ({', '.join(_BEGUN)}) SELECT {', '.join(_BEGUN)} FROM {{rows}}"
 _STATUS = COLUMNS.index("phase")
 # A row whose status is damaged has not ended.
 _NOT_ENDED = f"phase NOT IN ({', '.join(map(repr, ENDED))})"
@@ -43,6 +49,7 @@ class SqlInstances:
         self._database = database
         self._is_alive = is_alive
         self._seen = seen
+        self._reserved: list[tuple[int, str]] = []
 
     def create(
         self,
@@ -64,6 +71,47 @@ class SqlInstances:
                 (os.urandom(4).hex(), *values),
             )
         return to_row(found[0], True)
+
+    def create_owned(
+        self,
+        process: str,
+        definition: str,
+        options: dict[str, Any],
+        key: str,
+        at: float,
+        owner: str,
+        most: int,
+    ) -> Row:
+        """Add an instance like `create`; up to `most` of a transaction are added together."""
+        if not self._database.next_number:
+            return self.create(process, definition, options, key, at, owner)
+        if not self._reserved:
+            self._reserve(most)
+        number, name = self._reserved.pop()
+        text = encode(options)
+        self._database.defer_row(
+            _BEGIN,
+            _BEGUN,
+            (number, name, process, definition, text, key, "running", 1, at, at, owner),
+        )
+        options = _read_options(text)
+        return Row(number, name, process, definition, options, key, "running", 1, 0, at, at)
+
+    def _reserve(self, most: int) -> None:
+        """Reserve numbers with ids that no instance has; numbers that nobody uses are missing."""
+        number = self._database.next_number.format("number", "instances")
+        while not self._reserved:  # Among many ids, a new one may be one of them.
+            ids = ",".join(os.urandom(4).hex() for _ in range(most))
+            # Its text, which is parsed and planned once, does not depend on how many they are.
+            self._reserved = self._database.query(
+                f"SELECT {number}, g.id FROM unnest(string_to_array(?, ',')) AS g (id)"
+                " WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = g.id) ORDER BY 1 DESC",
+                (ids,),
+            )
+
+    def forget_reserved(self) -> None:
+        """Let what was reserved go: later instances have higher numbers than those of others."""
+        self._reserved = []
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
         """Add, inside a transaction, an instance that begins with another one's first events."""

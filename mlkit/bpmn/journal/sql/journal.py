@@ -86,6 +86,7 @@ class SqlJournal:
         self._arrivals: Arrivals | None = None
         self._here: Collection[int] | None = None
         self._handed = 0
+        self._most = 1
         try:
             migrate(database, COMPONENTS)
         except BaseException:
@@ -159,7 +160,9 @@ class SqlJournal:
         if self._arrivals is None:
             return self._instances.create(process, definition, options, key, at)
         # From now on it is this process's: nobody has to find and take it.
-        row = self._instances.create(process, definition, options, key, at, self.owner.name)
+        row = self._instances.create_owned(
+            process, definition, options, key, at, self.owner.name, self._most
+        )
         self._arrivals.created.append(row)
         if self._here is not None:
             self._arrivals.new.add(row.number)
@@ -262,16 +265,19 @@ class SqlJournal:
         return self._instances.readable(taken[0]) if taken else None
 
     @contextmanager
-    def gathering(self, adopts: bool, here: Collection[int] | None = None) -> Iterator[Arrivals]:
+    def gathering(
+        self, adopts: bool, here: Collection[int] | None = None, most: int = 1
+    ) -> Iterator[Arrivals]:
         """Note what the transactions of a block leave for whoever runs instances."""
         found = Arrivals()
-        self._arrivals, self._here = found if adopts else None, here
+        self._arrivals, self._here, self._most = found if adopts else None, here, most
         known, self.mailbox.on_delivery = self.mailbox.on_delivery, found.delivered.add
         try:
             yield found
         finally:
             self._arrivals = self._here = None
             self.mailbox.on_delivery = known
+            self._instances.forget_reserved()
 
     def claim(self, number: int) -> Row:
         """Return, inside a transaction, an instance for which an event comes next."""
@@ -284,11 +290,14 @@ class SqlJournal:
             return row
         return self.get(number, keep=True)
 
-    def hand(self, number: int, event: AnyEvent) -> int:
+    def hand(self, number: int, event: AnyEvent, asks: bool = True) -> int:
         """Deliver an event, inside a transaction; return its number for the verdict about it."""
         arrivals = self._arrivals
         if arrivals is None or number not in arrivals.new:
-            return self.mailbox.deliver(number, event, asks=True)
+            if asks:
+                return self.mailbox.deliver(number, event, asks=True)
+            self.mailbox.enqueue(number, event)
+            return 0
         self._handed -= 1
         arrivals.handed.append(Delivered(self._handed, number, event))
         return self._handed
