@@ -177,8 +177,8 @@ class Schedules(Protocol):
     def due(self, now: float) -> list[Scheduled]:
         """Return what is due and not paused, and what waits for the end of its last start."""
 
-    def next_due(self) -> float | None:
-        """Return when the next start is due, in seconds since 1970."""
+    def next_due(self, after: float = 0.0) -> float | None:
+        """Return when the next start after a time is due, both in seconds since 1970."""
 
     def update(self, before: Scheduled, after: Scheduled) -> bool:
         """Write a schedule as it goes on, unless somebody else has changed it meanwhile."""

@@ -80,7 +80,8 @@ class Scheduler:
             self._begin(journal, begun)
         for begun in conditions.take_changes(journal, self._starter):
             self._begin(journal, begun)
-        return journal.schedules.next_due()
+        # What has failed is due still: it is tried again later, and not without a pause.
+        return journal.schedules.next_due(after=now)
 
     def _begin(self, journal: Journal, begun: Begun) -> None:
         request = Request(

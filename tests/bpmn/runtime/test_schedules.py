@@ -256,6 +256,8 @@ def test_a_schedule_that_cannot_be_computed_does_not_stop_the_others(here, monke
     monkeypatch.setattr(StartTimer, "after", refuse)
     assert here.look(3600) == 1
     assert "p/s0: 'Mars/Olympus' is not a time zone" in caplog.text
+    due = here.session.write(here.scheduler.look)
+    assert due > here.clock.now, "what fails is not tried again without a pause"
     monkeypatch.undo()
 
 

@@ -79,9 +79,10 @@ class SqlSchedules:
             "WHERE paused = 0 AND (due <= ? OR queued > 0) ORDER BY due, process, element", (now,)
         )
 
-    def next_due(self) -> float | None:
-        """Return when the next start is due, in seconds since 1970."""
-        ((found,),) = self.database.query("SELECT min(due) FROM schedules WHERE paused = 0")
+    def next_due(self, after: float = 0.0) -> float | None:
+        """Return when the next start after a time is due, both in seconds since 1970."""
+        query = "SELECT min(due) FROM schedules WHERE paused = 0 AND due > ?"
+        ((found,),) = self.database.query(query, (after,))
         return None if found is None else float(found)
 
     def update(self, before: Scheduled, after: Scheduled) -> bool:
