@@ -20,6 +20,14 @@ from mlkit.image.run.engine.engine import Engine
 
 RUN = os.environ["MLKIT_TEST_RUN"]
 ATTEMPTS = 3
+# As in Debian's slim images, which most images are made from; and merged without the package that
+# merges later, which needs all of Perl. It is half of the files, that each test packs and reads.
+MERGED = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+WITHOUT = ("--include=usr-is-merged", f"--hook-dir={MERGED}", *(
+    f"--dpkgopt=path-{rule}" for rule in
+    ("exclude=/usr/share/doc/*", "include=/usr/share/doc/*/copyright", "exclude=/usr/share/man/*",
+     "exclude=/usr/share/locale/*", "include=/usr/share/locale/de/*")
+))  # fmt: skip
 SHARED_IMAGES = Path(os.environ["MLKIT_TEST_IMAGES"])
 """Names of images that all processes of this run share; `tests/conftest.py` removes them."""
 
@@ -117,9 +125,9 @@ def node(engine):
 
 @pytest.fixture(scope="session")
 def more(engine):
-    """Return a Debian image with programs that read data of other packages, and with Perl."""
+    """Return a whole Debian image with Perl and programs that read data of other packages."""
     packages = "python3,locales,file,perl,fontconfig,fonts-dejavu-core,libexpat1"
-    return _assembled("more", packages)
+    return _assembled("more", packages, whole=True)
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +136,7 @@ def go(engine):
     return _assembled("go", "golang-go,ca-certificates")
 
 
-def _assembled(kind, packages):
+def _assembled(kind, packages, whole=False):
     """Assemble a Debian image by mmdebstrap, once for all processes of this run."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs the program mmdebstrap")
@@ -139,7 +147,7 @@ def _assembled(kind, packages):
         if not client.api.images(name):
             with tempfile.TemporaryDirectory() as folder:
                 archive = Path(folder) / "root.tar"
-                _bootstrap(packages, archive)
+                _bootstrap(packages, archive, () if whole else WITHOUT)
                 client.api.import_image_from_file(
                     str(archive), repository=name.partition(":")[0], tag=RUN
                 )
@@ -148,9 +156,9 @@ def _assembled(kind, packages):
     return name
 
 
-def _bootstrap(packages, archive):
+def _bootstrap(packages, archive, options):
     """Make a root file system; a mirror that breaks off is asked again."""
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *options]
     command.append("--dpkgopt=force-unsafe-io")  # a crash of the machine ends the tests too
     for _ in range(ATTEMPTS):
         archive.unlink(missing_ok=True)
