@@ -76,13 +76,13 @@ RUN mkdir /opt/own/share /etc/beside.d && echo text > /opt/own/share/text \
  && chmod 755 /opt/own/bin/helper
 CMD ["/opt/own/bin/beside"]
 """
-BUILT = """FROM {go}
-WORKDIR /build
+TOOLS = """FROM {debian}
+COPY goroot /usr/local/go
 COPY late.go prefork.go /build/
-RUN export CGO_ENABLED=0 && go build -o /usr/local/bin/late late.go \
- && go build -ldflags="-s -w" -o /usr/local/bin/prefork prefork.go
-RUN echo 'text/late late' > /etc/mime.types && echo setting > /etc/late-go.conf \
- && mkdir -p /usr/local/share && echo text > /usr/local/share/text
+COPY prefork-go /usr/local/bin/prefork
+WORKDIR /build
+EXPOSE 3000
+ENTRYPOINT ["prefork"]
 """
 GO = ("zone", "names", "config", "kind", "beside", "certificates")
 
@@ -92,7 +92,7 @@ class Case:
     """An image, and how it is slimmed.
 
     Attributes:
-        dockerfile: `{debian}`, `{node}`, `{more}` and `{go}` stand for base images.
+        dockerfile: `{debian}`, `{node}` and `{more}` stand for base images.
         late: Probes of the result that were not traced with.
         traced: Probes of the slimming.
         verdict: What slimming has to say.
@@ -195,22 +195,19 @@ CASES = {
         routes("sibling", "plugin", "helper", "parts", "translated", "message", "pipe", "python"),
     ),
     "static Go": Case(
-        BUILT.replace("FROM {go}", "FROM {go} AS build") +
-        "FROM {debian}\nCOPY --from=build /usr/local/bin/late /opt/late/bin/late\n"
-        "COPY --from=build /etc/mime.types /etc/late-go.conf /etc/\n"
-        "COPY --from=build /usr/local/share/text /opt/late/share/text\n"
+        "FROM {debian}\nCOPY late-go /opt/late/bin/late\n"
+        "RUN echo 'text/late late' > /etc/mime.types && echo setting > /etc/late-go.conf "
+        "&& mkdir -p /opt/late/share && echo text > /opt/late/share/text\n"
         'EXPOSE 8000\nCMD ["/opt/late/bin/late"]\n',
         routes(*GO), most=15e6,
     ),
     "prefork in Go": Case(
-        BUILT.replace("FROM {go}", "FROM {go} AS build") +
-        "FROM scratch\nCOPY --from=build /usr/local/bin/prefork /prefork\n"
-        'EXPOSE 3000\nENTRYPOINT ["/prefork"]\n',
+        'FROM scratch\nCOPY prefork-go /prefork\nEXPOSE 3000\nENTRYPOINT ["/prefork"]\n',
         ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "/prefork"), most=9e6,
     ),
     "Go build image": Case(
-        BUILT + 'EXPOSE 3000\nENTRYPOINT ["prefork"]\n',
-        ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "prefork"), most=20e6,
+        TOOLS, ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "prefork"),
+        most=20e6,
     ),
     "shell script": plain(
         'COPY entrypoint.sh /entrypoint.sh\nENTRYPOINT ["/entrypoint.sh"]\nCMD ["plain", "x"]'

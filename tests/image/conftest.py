@@ -130,12 +130,6 @@ def more(engine):
     return _assembled("more", packages, whole=True)
 
 
-@pytest.fixture(scope="session")
-def go(engine):
-    """Return a Debian image with Go."""
-    return _assembled("go", "golang-go,ca-certificates")
-
-
 def _assembled(kind, packages, whole=False):
     """Assemble a Debian image by mmdebstrap, once for all processes of this run."""
     if shutil.which("mmdebstrap") is None:

@@ -32,7 +32,7 @@ APPS = Path(__file__).parents[1] / "apps"
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "image"
 NUMBERS = itertools.count()
-BASES = ("debian", "node", "more", "go")
+BASES = ("debian", "node", "more")
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +84,19 @@ def wheels(context):
         pytest.skip(f"needs wheels of NumPy and PyYAML: {done.stderr.strip()[-200:]}")
 
 
+@pytest.fixture(scope="session")
+def go_programs(context, need_program):
+    """Put the Go programs beside the apps, compiled, and what compiled them."""
+    go = need_program("go")
+    variables = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    for name, *options in (("late",), ("prefork", "-ldflags=-s -w")):
+        command = [go, "build", *options, "-o", f"{name}-go", f"{name}.go"]
+        subprocess.run(command, check=True, cwd=context, env=variables)
+    found = subprocess.run([go, "env", "GOROOT"], check=True, capture_output=True, text=True)
+    for each in ("bin", "pkg/tool"):
+        shutil.copytree(Path(found.stdout.strip()) / each, context / "goroot" / each)
+
+
 def own_name():
     """Return a new name: what is built from the same files is one image, and others remove it."""
     return f"mlkit-test-proof-{os.getpid()}:{next(NUMBERS)}"
@@ -116,6 +129,8 @@ def subject(request, engine, tools, context):
     case = CASES[request.param]
     if "wheels" in case.dockerfile:
         request.getfixturevalue("wheels")
+    if "-go" in case.dockerfile:
+        request.getfixturevalue("go_programs")
     text = case.dockerfile
     for base in BASES:
         if f"{{{base}}}" in text:
