@@ -164,7 +164,7 @@ def check(content: bytes, folder: Path) -> None:
         read(content, folder)
 
 
-few = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=800, suppress_health_check=list(HealthCheck))
 very_many = settings(max_examples=2500, suppress_health_check=list(HealthCheck))
 

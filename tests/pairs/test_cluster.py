@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import run_mlkit
 from processes import started
 
 from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable, UsageError
@@ -146,11 +147,8 @@ def test_commands_print_the_same_with_a_cluster(url, arguments, tmp_path):
     file = tmp_path / "prices.csv"
     file.write_text("\n".join([f"date,{','.join(prices.tickers)}", *rows]))
     name, *options = arguments
-    command = [sys.executable, "-m", "mlkit", "pairs", name, str(file), *options, "--json"]
-    outputs = [
-        subprocess.run([*command, *more], capture_output=True, check=False, timeout=300)
-        for more in ([], ["--cluster", url])
-    ]
+    command = ["pairs", name, file, *options, "--json"]
+    outputs = [run_mlkit(*command, *more, timeout=300) for more in ([], ["--cluster", url])]
     assert [each.returncode for each in outputs] == [0, 0], outputs[-1].stderr
     assert outputs[1].stdout == outputs[0].stdout
     assert url.encode() in outputs[1].stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
@@ -48,6 +48,7 @@ def test_blocked_and_pinned_arms():
         guard_rails.restricted(p, [False] * 3)
 
 
+@settings(max_examples=40)
 @given(WEIGHTS, UNIT, UNIT, UNIT, st.data())
 def test_the_rails_together_keep_all_promises(weights, low, high, holdout, data):
     p = shares(weights)

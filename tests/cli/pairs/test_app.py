@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run_mlkit
+from commands import Mlkit, run_mlkit
 
 EXAMPLE = "examples/pairs/us_large_caps.csv.gz"
 WINDOW = ["--start", "2015-01-01", "--stop", "2020-01-01"]
@@ -57,14 +57,12 @@ def test_screen_for_people():
 
 def test_pairs_on_standard_output_and_prices_on_standard_input():
     words = ["-o", "-", "--alpha", "1", "--tickers", "KO,PEP"]
-    with Path(EXAMPLE).open("rb") as prices:
-        run = subprocess.run(
-            [sys.executable, "-m", "mlkit", "pairs", "screen", "-", *WINDOW, *words],
-            stdin=prices,
-            capture_output=True,
-            text=True,
-        )
-    assert len(run.stdout.splitlines()) == 2
+    with (
+        Path(EXAMPLE).open("rb") as prices,
+        Mlkit("pairs", "screen", "-", *WINDOW, *words, stdin=prices, stdout=subprocess.PIPE,
+              text=True) as run,
+    ):  # fmt: skip
+        assert len(run.communicate()[0].splitlines()) == 2
 
 
 def test_fit():

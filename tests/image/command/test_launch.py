@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlkit.image.command.entrypoint import parse
@@ -39,6 +39,7 @@ def run(command, environment):
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
+@settings(max_examples=50)
 @given(st.data())
 def test_it_starts_what_the_shell_starts(launcher, shell, data):
     words = data.draw(st.lists(WORDS, max_size=4))

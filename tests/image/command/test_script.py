@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from image.archives import Member, layer, saved
 
@@ -52,6 +52,7 @@ def run(command, environment):
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
+@settings(max_examples=50)
 @given(st.data())
 def test_it_does_what_the_shell_does(folder, shell, data):
     lines = data.draw(st.lists(STATEMENTS, max_size=6))

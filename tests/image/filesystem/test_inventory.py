@@ -8,7 +8,7 @@ import json
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image.archives import Member, layer, layout, saved
 
@@ -222,6 +222,7 @@ def test_paths_resolve_as_the_kernel_resolves_them(tmp_path_factory, files, path
     assert ours == expected
 
 
+@settings(max_examples=40)
 @given(st.lists(PATHS, max_size=8), st.lists(PATHS, max_size=8))
 def test_every_parent_is_a_directory_and_whiting_out_all_leaves_nothing(
     tmp_path_factory, first, second

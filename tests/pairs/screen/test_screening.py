@@ -60,9 +60,9 @@ def test_nothing_passes_on_random_walks():
 def test_few_sets_of_random_walks_have_a_discovery(fdr):
     hits = sum(
         bool(screen(prices_of(walks([seed, 4], 60, 12)), Criteria(fdr=fdr)).pairs)
-        for seed in range(200)
+        for seed in range(60)
     )
-    assert hits <= 10 + 3 * np.sqrt(10)
+    assert hits <= 3 + 3 * np.sqrt(3)
 
 
 @pytest.mark.slow

@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import Mlkit, run_mlkit
 
 HERE = Path(__file__).parent
 MODULE = """
@@ -74,12 +73,12 @@ def worker(server, tmp_path):
         files = {each: (each, (HERE / each).read_bytes())}
         assert server("POST", "/engine-rest/deployment/create", files=files).ok
     log = tmp_path / "worker.log"
-    command = [sys.executable, "-m", "mlkit", "bpmn", "worker", "--server", server.url]
+    command = ["bpmn", "worker", "--server", server.url]
     command += ["--task", "charge=shop:charge", "--task", "ship=shop:ship", "--workers", "2"]
     command += ["--task", "read=shop:read", "--topics", "charge,ship,read,gpu"]
     command += ["--pause", "0.1", "--retries", "2", "--name", "shop"]
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=output, stdout=output)
+        process = Mlkit(*command, cwd=tmp_path, stderr=output, stdout=output)
     yield server, log, process
     if process.poll() is None:
         process.kill()
@@ -217,16 +216,12 @@ def test_only_who_has_a_task_moves_its_contents_and_nothing_damaged_is_kept(serv
 
 
 def test_a_server_that_is_not_there_is_an_error():
-    command = [sys.executable, "-m", "mlkit", "bpmn", "worker", "--server", "http://127.0.0.1:9"]
-    ran = subprocess.run(
-        [*command, "--task", "a=b:c"], capture_output=True, text=True, check=False, timeout=60
-    )
+    ran = run_mlkit("bpmn", "worker", "--server", "http://127.0.0.1:9", "--task", "a=b:c")
     assert ran.returncode == 69
     assert "is the server running there?" in ran.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--task", "a"], ["--topics", ","]])
 def test_a_worker_needs_a_topic(options):
-    command = [sys.executable, "-m", "mlkit", "bpmn", "worker", "--server", "http://127.0.0.1:9"]
-    ran = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    ran = run_mlkit("bpmn", "worker", "--server", "http://127.0.0.1:9", *options)
     assert ran.returncode == 2
