@@ -1,8 +1,9 @@
 """Move a journal with its stored values into a file, and out of it into another journal.
 
 The file is a tar archive: `manifest.json`, the rows of each table as lines of JSON, the digest of
-the state of each instance, the stored values, and the working folders of the tasks. What was
-read back is replayed, and each state compared with that of the journal it comes from.
+the state of each instance, the stored values, the working folders of the tasks, and `summary.json`
+at the end: how many there are of each. What was read back is counted and replayed, and each state
+compared with that of the journal it comes from.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from mlkit.files import replacing
 FORMAT = "mlkit.bpmn.journal"
 _MANIFEST = "manifest.json"
 _STATES = "states.jsonl"
+_SUMMARY = "summary.json"
+_SUMMARISED = "summarised"
 
 
 def export(session: Session, file: Path) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def export(session: Session, file: Path) -> dict[str, Any]:
         archive.freeze()
         _require_unused(session)
         with tarfile.open(fileobj=output, mode="w") as tar:
-            _add(tar, _MANIFEST, [_json({"format": FORMAT, "components": archive_versions()})])
+            _add(tar, _MANIFEST, [_json(_manifest())])
             rows = {
                 name: _add(tar, f"tables/{name}.jsonl", archive.read(name))
                 for name in archive.tables
@@ -57,7 +60,14 @@ def export(session: Session, file: Path) -> dict[str, Any]:
                 tar.add(_sound(journal.artifacts, name), f"artifacts/{name}")
             if (journal.folder / "work").is_dir():
                 tar.add(journal.folder / "work", "work", filter=_plain)
-    return {"rows": rows, "artifacts": len(stored)}
+            done = {"rows": rows, "artifacts": len(stored)}
+            kept = sum(each.name.startswith("work/") for each in tar.getmembers())
+            _add(tar, _SUMMARY, [_json({**done, "work": kept})])
+    return done
+
+
+def _manifest() -> dict[str, Any]:
+    return {"format": FORMAT, "components": archive_versions(), _SUMMARISED: True}
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -117,8 +127,9 @@ def _import_archive(session: Session, tar: tarfile.TarFile, file: Path) -> dict[
                 f"{journal.url or journal.folder}: the journal holds something already",
                 hint="import into a new state folder, or another schema",
             )
-        _require_version(tar, archive_versions(), file)
-        rows, states, stored = {}, dict[str, str | None](), 0
+        summarised = _require_version(tar, archive_versions(), file)
+        rows, states, stored, kept = {}, dict[str, str | None](), 0, 0
+        summary = None
         try:
             for member in tar:
                 kind, _, name = member.name.partition("/")
@@ -133,11 +144,16 @@ def _import_archive(session: Session, tar: tarfile.TarFile, file: Path) -> dict[
                     stored += _keep_stored(tar, member, name, journal.artifacts)
                 elif kind == "work" and name and _is_plain(member):
                     _keep_work(tar, member, journal.folder)
+                    kept += 1
+                elif kind == _SUMMARY:
+                    summary = json.loads(b"".join(_lines(tar, member)))
         except (ValueError, KeyError, TypeError) as error:
             raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
+        done = {"rows": rows, "artifacts": stored}
         archive.finish()
         _require_same(session, states, file)
-    return {"rows": rows, "artifacts": stored}
+        _require_whole(summarised, summary, {**done, "work": kept}, file)
+    return done
 
 
 def _require_unused(session: Session) -> None:
@@ -148,13 +164,15 @@ def _require_unused(session: Session) -> None:
         )
 
 
-def _require_version(tar: tarfile.TarFile, versions: dict[str, int], file: Path) -> None:
+def _require_version(tar: tarfile.TarFile, versions: dict[str, int], file: Path) -> bool:
+    """Refuse what is not a file of this version; return whether it has a summary at its end."""
     first = tar.next()
     if first is None or first.name != _MANIFEST:
         raise BadData(f"{file}: it is not an exported journal", hint=_HINT)
     try:
         found = json.loads(b"".join(_lines(tar, first)))
         components = found["components"] if found["format"] == FORMAT else None
+        summarised = bool(found.get(_SUMMARISED))  # The first files had none.
     except (ValueError, KeyError, TypeError) as error:
         raise BadData(f"{file}: it is not an exported journal", hint=_HINT) from error
     if components != versions:
@@ -162,6 +180,7 @@ def _require_version(tar: tarfile.TarFile, versions: dict[str, int], file: Path)
             f"{file}: another version of mlkit has written it",
             hint="use that version, or export it again with this one",
         )
+    return summarised
 
 
 # -- states --------------------------------------------------------------------------------
@@ -187,6 +206,12 @@ def _require_same(session: Session, states: dict[str, str | None], file: Path) -
     if wrong or len(rows) != len(states):
         which = ", ".join(wrong[:5]) or "some are missing"
         raise BadData(f"{file}: instances are not as they were: {which}")
+
+
+def _require_whole(summarised: bool, summary: Any, found: dict[str, Any], file: Path) -> None:
+    """Refuse a file that ends early: tar does not notice where that is between two members."""
+    if summarised and summary != found:
+        raise BadData(f"{file}: a part of it is missing", hint="copy it again, all of it")
 
 
 # -- members -------------------------------------------------------------------------------

@@ -139,6 +139,39 @@ def test_a_damaged_file_leaves_nothing(tmp_path, pipeline, name, change, why):
     assert not list(tmp_path.rglob("links.key"))
 
 
+@pytest.mark.parametrize(
+    "part", ["artifacts/", "work/", "tables/audit", "tables/mails", "summary.json"]
+)
+def test_a_file_that_lacks_a_part_is_refused(tmp_path, pipeline, part):
+    """As one whose copy ended early, between two members: tar does not notice."""
+    with Session(tmp_path / "old", create=True) as session:
+        begin(session, pipeline)
+        export(session, tmp_path / "journal.tar")
+    with (
+        tarfile.open(tmp_path / "journal.tar") as old,
+        tarfile.open(tmp_path / "new.tar", "w") as new,
+    ):
+        for member in old:
+            if not (member.isfile() and member.name.startswith(part)):
+                new.addfile(member, old.extractfile(member))
+    with Session(tmp_path / "new", create=True) as session:
+        with pytest.raises(BadData, match="a part of it is missing"):
+            import_(session, tmp_path / "new.tar")
+        assert session.journal.rows() == []
+
+
+def test_a_file_without_a_summary_of_an_older_mlkit_is_read(tmp_path, pipeline):
+    with Session(tmp_path / "old", create=True) as session:
+        begin(session, pipeline)
+        done = export(session, tmp_path / "journal.tar")
+    rewritten(
+        tmp_path / "journal.tar", "manifest",
+        lambda member, content: content.replace(b', "summarised": true', b""),
+    )  # fmt: skip
+    with Session(tmp_path / "new", create=True) as session:
+        assert import_(session, tmp_path / "journal.tar") == done
+
+
 def test_the_commands(mlkit, tmp_path, pipeline):
     with Session(tmp_path / "old", create=True) as session:
         row = begin(session, pipeline)
