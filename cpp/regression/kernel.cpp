@@ -37,6 +37,13 @@ inline Vector load(const double* from) {
   return value;
 }
 
+// The bits of magnitudes are in the order of the numbers; those of NaN are above all.
+inline Mask magnitude(Vector value) {
+  Mask bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffffffffffff;
+}
+
 inline void store(double* to, Vector value) { __builtin_memcpy(to, &value, sizeof value); }
 
 // By an instruction that reads memory: `Vector{} + value` adds 0 to each.
@@ -84,12 +91,27 @@ void add_tile(const double* left, const double* right, std::size_t rows, std::si
       store(gram + j * lanes, load(gram + j * lanes) + sums[i][j]);
 }
 
+// Add to `width` vectors: enough sums that their additions need not wait for each other.
+template <std::size_t width>
+void add_scaled(const double* row, std::size_t count, const double* factors, std::size_t stride,
+                double* to) {
+  Vector sums[width] = {};
+  for (std::size_t i = 0; i < count; ++i, row += stride) {
+    const Vector factor = all(factors[i]);
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < width; ++j) sums[j] = fma(factor, load(row + j * lanes), sums[j]);
+  }
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < width; ++j) store(to + j * lanes, load(to + j * lanes) + sums[j]);
+}
+
 // Ask for the first `count` of the upcoming rows.
 inline void ask(Upcoming& upcoming, std::size_t count) {
   constexpr std::size_t line = 8;  // doubles
   for (; count && upcoming.count; --count, ++upcoming.rows, --upcoming.count) {
     const double* const row = upcoming.features + *upcoming.rows * upcoming.dimension;
     for (std::size_t at = 0; at < upcoming.dimension; at += line) __builtin_prefetch(row + at);
+    __builtin_prefetch(row + upcoming.dimension - 1);  // rows need not begin with a line
   }
 }
 
@@ -97,8 +119,8 @@ inline void ask(Upcoming& upcoming, std::size_t count) {
 
 bool copy_rows(const double* from, const std::uint32_t* rows, std::size_t count,
                std::size_t dimension, double largest, std::size_t stride, double* to) {
-  const Vector most = all(largest);
-  Mask inside = most == most;
+  const Mask most = magnitude(all(largest));
+  Mask signs{};  // negative where a number was too large
   bool all_inside = true;
   for (std::size_t i = 0; i < count; ++i) {
     const double* const row = from + rows[i] * dimension;
@@ -106,7 +128,7 @@ bool copy_rows(const double* from, const std::uint32_t* rows, std::size_t count,
     std::size_t at = 0;
     for (; at + lanes <= dimension; at += lanes) {
       const Vector value = load(row + at);
-      inside &= (value <= most) & (value >= -most);  // false for NaN
+      signs |= most - magnitude(value);
       store(copy + at, value);
     }
     for (; at < dimension; ++at) {
@@ -114,7 +136,7 @@ bool copy_rows(const double* from, const std::uint32_t* rows, std::size_t count,
       copy[at] = row[at];
     }
   }
-  for (std::size_t lane = 0; lane < lanes; ++lane) all_inside &= inside[lane] != 0;
+  for (std::size_t lane = 0; lane < lanes; ++lane) all_inside &= signs[lane] >= 0;
   return all_inside;
 }
 
@@ -137,32 +159,28 @@ void scale_rows(const double* rows, std::size_t count, const double* factors, st
 
 void add_scaled_rows(const double* rows, std::size_t count, const double* factors,
                      std::size_t stride, double* to) {
-  constexpr std::size_t width = padding / lanes;  // sums at a time
-  for (std::size_t at = 0; at < stride; at += padding) {
-    Vector sums[width] = {};
-    const double* row = rows + at;
-    for (std::size_t i = 0; i < count; ++i, row += stride) {
-      const Vector factor = all(factors[i]);
-#pragma GCC unroll 8
-      for (std::size_t j = 0; j < width; ++j) sums[j] = fma(factor, load(row + j * lanes), sums[j]);
-    }
-    for (std::size_t j = 0; j < width; ++j)
-      store(to + at + j * lanes, load(to + at + j * lanes) + sums[j]);
-  }
+  std::size_t at = 0;
+  for (; at + 2 * padding <= stride; at += 2 * padding)
+    add_scaled<2 * padding / lanes>(rows + at, count, factors, stride, to + at);
+  if (at < stride) add_scaled<padding / lanes>(rows + at, count, factors, stride, to + at);
 }
 
 void add_products(const double* left, const double* right, std::size_t rows, std::size_t stride,
                   double* gram, Upcoming upcoming) {
-  const std::size_t blocks = stride / high, share = (upcoming.count + blocks - 1) / blocks;
+  // Rows are asked for at an even pace: memory takes few requests at a time.
+  std::size_t total = 0, due = 0;
+  for (std::size_t i = 0; i < stride; i += high) total += (i + high + lanes - 1) / lanes;
+  const std::size_t count = upcoming.count;
   for (std::size_t i = 0; i < stride; i += high) {
     const double* const factors = left + i;
     double* const row = gram + i * stride;
     // The vectors that reach the diagonal; three at a time, but one is never left over.
     std::size_t vectors = (i + high + lanes - 1) / lanes;
-    const std::size_t tiles = (vectors + widest - 1) / widest;
     for (std::size_t j = 0; vectors;) {
-      ask(upcoming, (share + tiles - 1) / tiles);
       const std::size_t width = vectors == 4 ? 2 : vectors < widest ? vectors : widest;
+      due += width * count;
+      ask(upcoming, due / total);
+      due %= total;
       if (width == 3) add_tile<3>(factors, right + j, rows, stride, row + j);
       else if (width == 2) add_tile<2>(factors, right + j, rows, stride, row + j);
       else add_tile<1>(factors, right + j, rows, stride, row + j);

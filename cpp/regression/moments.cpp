@@ -1,20 +1,16 @@
 #include "regression/moments.hpp"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
+#include <mutex>
 #include <numeric>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "regression/kernel.hpp"
+#include "regression/sums.hpp"
 #include "simd/simd.hpp"
 #include "threads/thread_pool.hpp"
 
@@ -33,8 +29,6 @@ constexpr std::size_t most_slices = 16, share_of_features = 16;
 constexpr std::size_t chunk_bytes = 2 << 20, rows_of_a_group = 64;
 
 constexpr std::size_t shares_of_a_thread = 8;
-
-std::size_t padded(std::size_t dimension) { return (dimension + padding - 1) / padding * padding; }
 
 // The system is asked once: asking takes longer than many a piece of work.
 std::size_t cores() {
@@ -157,8 +151,8 @@ class Adder {
       : task_(task),
         stride_(padded(task.rows.dimension)),
         size_(std::clamp(panel_bytes / sizeof(double) / stride_, fewest_rows, most_rows)),
-        panel_(size_ * stride_),
-        weighted_(task.rows.weights.empty() ? 0 : panel_.size()),
+        panel_(zeros(size_ * stride_)),
+        weighted_(task.rows.weights.empty() ? nullptr : zeros(size_ * stride_)),
         mean_(stride_) {}
 
   // Add to `gram` and `surprise`, whose rows are padded, for a caller that goes on with the rows up
@@ -170,10 +164,9 @@ class Adder {
     // Those of a new model are 0.
     has_mean_ = std::any_of(mean_.begin(), mean_.end(), [](double each) { return each != 0; });
     const Range places = sorted.places(group);
-    for (std::size_t begin = places.begin; begin < places.end; begin += size_) {
-      const Range panel{begin, std::min(begin + size_, places.end)};
-      if (!add_panel(sorted, panel, last, gram, surprise)) return false;
-    }
+    const std::size_t panels = (places.size() + size_ - 1) / size_;
+    for (std::size_t panel = 0; panel < panels; ++panel)
+      if (!add_panel(sorted, places.part(panel, panels), last, gram, surprise)) return false;
     return true;
   }
 
@@ -183,86 +176,31 @@ class Adder {
     const Rows& rows = task_.rows;
     const std::size_t count = places.size();
     if (!kernel_.copy_rows(rows.features, sorted.row.get() + places.begin, count, rows.dimension,
-                           task_.largest, stride_, panel_.data()))
+                           task_.largest, stride_, panel_.get()))
       return false;
     double* const differences = sorted.rewards.get() + places.begin;
-    if (has_mean_) kernel_.subtract_dots(panel_.data(), count, mean_.data(), stride_, differences);
-    const double* left = panel_.data();
-    if (!weighted_.empty()) {
+    if (has_mean_) kernel_.subtract_dots(panel_.get(), count, mean_.data(), stride_, differences);
+    const double* left = panel_.get();
+    if (weighted_) {
       const double* const weights = sorted.weights.get() + places.begin;
-      kernel_.scale_rows(left, count, weights, stride_, weighted_.data());
+      kernel_.scale_rows(left, count, weights, stride_, weighted_.get());
       for (std::size_t i = 0; i < count; ++i) differences[i] *= weights[i];
-      left = weighted_.data();
+      left = weighted_.get();
     }
-    kernel_.add_scaled_rows(panel_.data(), count, differences, stride_, surprise);
+    kernel_.add_scaled_rows(panel_.get(), count, differences, stride_, surprise);
     const Upcoming upcoming{rows.features, rows.dimension, sorted.row.get() + places.end,
                             std::min(size_, last - places.end)};
-    kernel_.add_products(left, panel_.data(), count, stride_, gram, upcoming);
+    kernel_.add_products(left, panel_.get(), count, stride_, gram, upcoming);
     return true;
   }
 
   const Task& task_;
   const Kernel kernel_ = selected_kernel();
   const std::size_t stride_, size_;  // of a panel, in rows
-  std::vector<double> panel_, weighted_, mean_;
+  Numbers panel_, weighted_;         // at whole lines: vectors do not cross any
+  std::vector<double> mean_;
   bool has_mean_ = false;
 };
-
-struct Release {
-  void operator()(double* numbers) const { std::free(numbers); }
-};
-using Numbers = std::unique_ptr<double[], Release>;
-
-// Memory for numbers, in huge pages where the system has them: thousands of page faults would take a
-// sixth of the time.
-Numbers allocate(std::size_t size) {
-  constexpr std::size_t page = 2 << 20, line = 64;
-  const std::size_t unit = size * sizeof(double) < page ? line : page;
-  const std::size_t bytes = (size * sizeof(double) + unit - 1) / unit * unit;
-  void* const found = std::aligned_alloc(unit, bytes);
-  if (!found) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-  if (unit == page) madvise(found, bytes, MADV_HUGEPAGE);  // a refusal costs nothing but time
-#endif
-  return Numbers(static_cast<double*>(found));
-}
-
-// The sums of groups: a Gram matrix with padded rows and the surprise each.
-class Sums {
- public:
-  static std::size_t size(std::size_t groups, std::size_t dimension) {
-    return groups * padded(dimension) * (padded(dimension) + 1);
-  }
-
-  Sums(std::size_t groups, std::size_t dimension, double* numbers)
-      : dimension_(dimension),
-        stride_(padded(dimension)),
-        size_(size(groups, dimension)),
-        numbers_(numbers) {}
-
-  // By the thread that adds to them.
-  void clear() const { std::fill_n(numbers_, size_, 0.0); }
-  double* gram(std::size_t group) const { return numbers_ + group * stride_ * (stride_ + 1); }
-  double* surprise(std::size_t group) const { return gram(group) + stride_ * stride_; }
-
-  // Add a group's to the lower triangle and the vector of a result.
-  void add_to(std::size_t group, double* products, double* surprises) const {
-    const double* const from = gram(group);
-    for (std::size_t i = 0; i < dimension_; ++i) {
-      for (std::size_t j = 0; j <= i; ++j) products[i * dimension_ + j] += from[i * stride_ + j];
-      surprises[i] += surprise(group)[i];
-    }
-  }
-
- private:
-  std::size_t dimension_, stride_, size_;
-  double* numbers_;
-};
-
-void mirror(double* products, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < i; ++j) products[j * n + i] = products[i * n + j];
-}
 
 // Sum up the rows of a slice, chunk by chunk; false: a number is out of range.
 bool add_slice(const Task& task, Range slice, const Sums& sums) {
@@ -280,33 +218,90 @@ bool add_slice(const Task& task, Range slice, const Sums& sums) {
   return true;
 }
 
-// A slice per piece of work; the sums of all are added in their order.
+// The sums of slices on their way into the result, to which they are added in the order of the
+// slices. Memory goes from slice to slice: new pages cost as much as many rows.
+class Folding {
+ public:
+  Folding(const Task& task, std::size_t slices, double* gram, double* surprise)
+      : task_(task), gram_(gram), surprise_(surprise), waiting_(slices) {
+    std::fill_n(gram, task.groups * task.rows.dimension * task.rows.dimension, 0.0);
+    std::fill_n(surprise, task.groups * task.rows.dimension, 0.0);
+  }
+
+  // Memory for the sums of a slice, whatever is in it.
+  Numbers take() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!spare_.empty()) {
+        Numbers found = std::move(spare_.back());
+        spare_.pop_back();
+        return found;
+      }
+    }
+    return allocate(Sums::size(task_.groups, task_.rows.dimension));
+  }
+
+  // Take the sums of a slice. A caller adds those whose turn it is, but not many: `end` does so on
+  // all cores.
+  void give(std::size_t slice, Numbers numbers) {
+    std::unique_lock lock(mutex_);
+    waiting_[slice] = std::move(numbers);
+    if (is_adding_) return;
+    is_adding_ = true;
+    for (std::size_t added = 0; added < 2 && next_ < waiting_.size() && waiting_[next_]; ++added) {
+      Numbers each = std::move(waiting_[next_++]);
+      lock.unlock();
+      add(each.get(), {0, task_.groups});
+      lock.lock();
+      spare_.push_back(std::move(each));
+    }
+    is_adding_ = false;
+  }
+
+  // After all slices have been given.
+  void end() {
+    const std::size_t shares = std::min(task_.groups, shares_of_a_thread * cores());
+    share_out(shares, [&](std::size_t share) {
+      const Range groups = Range{0, task_.groups}.part(share, shares);
+      for (std::size_t slice = next_; slice < waiting_.size(); ++slice)
+        add(waiting_[slice].get(), groups);
+      const std::size_t n = task_.rows.dimension;
+      for (std::size_t group = groups.begin; group < groups.end; ++group)
+        mirror(gram_ + group * n * n, n);
+    });
+  }
+
+ private:
+  void add(double* numbers, Range groups) const {
+    const std::size_t n = task_.rows.dimension;
+    const Sums sums(task_.groups, n, numbers);
+    for (std::size_t group = groups.begin; group < groups.end; ++group)
+      sums.add_to(group, gram_ + group * n * n, surprise_ + group * n);
+  }
+
+  const Task& task_;
+  double *const gram_, *const surprise_;
+  std::mutex mutex_;
+  std::vector<Numbers> waiting_, spare_;
+  std::size_t next_ = 0;  // the slice that is added next
+  bool is_adding_ = false;
+};
+
+// A slice per piece of work.
 bool add_slices(const Task& task, std::size_t slices, double* gram, double* surprise) {
-  const std::size_t n = task.rows.dimension;
-  const std::size_t size = Sums::size(task.groups, n);
-  const Numbers numbers = allocate(slices * size);
-  std::vector<Sums> sums;
-  for (std::size_t slice = 0; slice < slices; ++slice)
-    sums.emplace_back(task.groups, n, numbers.get() + slice * size);
+  Folding folding(task, slices, gram, surprise);
   std::atomic<bool> is_inside = true;
   share_out(slices, [&](std::size_t slice) {
     if (!is_inside) return;
-    sums[slice].clear();
+    Numbers numbers = folding.take();
+    const Sums sums(task.groups, task.rows.dimension, numbers.get());
+    sums.clear();
     const Range rows = Range{0, task.rows.groups.size()}.part(slice, slices);
-    if (!add_slice(task, rows, sums[slice])) is_inside = false;
+    if (!add_slice(task, rows, sums)) is_inside = false;
+    folding.give(slice, std::move(numbers));
   });
-  if (!is_inside) return false;
-  const std::size_t shares = std::min(task.groups, shares_of_a_thread * cores());
-  share_out(shares, [&](std::size_t share) {
-    const Range groups = Range{0, task.groups}.part(share, shares);
-    for (std::size_t group = groups.begin; group < groups.end; ++group) {
-      std::fill_n(gram + group * n * n, n * n, 0.0);
-      std::fill_n(surprise + group * n, n, 0.0);
-      for (const Sums& each : sums) each.add_to(group, gram + group * n * n, surprise + group * n);
-      mirror(gram + group * n * n, n);
-    }
-  });
-  return true;
+  if (is_inside) folding.end();
+  return is_inside;
 }
 
 // Some groups per piece of work: their sums are too large to have them more than once.

@@ -121,6 +121,7 @@ def test_an_arm_that_was_not_shown_keeps_its_prior():
         ("features", np.nan, "features[77, 1]: nan is not in"),
         ("features", -np.inf, "features[77, 1]: -inf is not in"),
         ("features", 1e101, "features[77, 1]: 1e+101 is not in"),
+        ("features", -1e101, "features[77, 1]: -1e+101 is not in"),
         ("rewards", np.inf, "rewards[77]: inf is not in"),
         ("weights", 1.5, "weights[77]: 1.5 is not in"),
         ("rewards", np.nan, "rewards[77]: nan is not in"),
@@ -128,14 +129,15 @@ def test_an_arm_that_was_not_shown_keeps_its_prior():
         ("arms", -1, "arms[77]: -1 is not in"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_learned(place, value, message):
-    given = dict(zip(("arms", "rewards", "features", "weights"), rows(7, 2), strict=True))
+@pytest.mark.parametrize("dimension", [2, 9])  # less than a vector, and more
+def test_what_is_wrong_is_named_and_nothing_is_learned(place, value, message, dimension):
+    given = dict(zip(("arms", "rewards", "features", "weights"), rows(7, dimension), strict=True))
     given[place][(77, 1) if place == "features" else 77] = value
-    policy = LinUCB(7, 2)
+    policy = LinUCB(7, dimension)
     with pytest.raises(BadData) as failure:
         policy.update(**given)
     assert message in str(failure.value)
-    assert_array_equal(policy.weights.mean, np.zeros((7, 2)))
+    assert_array_equal(policy.weights.mean, np.zeros((7, dimension)))
 
 
 @pytest.mark.parametrize(
