@@ -74,7 +74,12 @@ class _Patterns:
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
         found = [
-            (path.partition("{")[0], path, Pattern(path, _Nothing()), route)
+            (
+                (path.partition("{")[0], path.rpartition("}")[2]),
+                path,
+                Pattern(path, _Nothing()),
+                route,
+            )
             for path, route in routes.items()
             if "{" in path
         ]
@@ -88,8 +93,8 @@ class _Patterns:
     def find(self, scope: Scope) -> Route | None:
         """Return the first route that a request's path fits; its parameters go into the scope."""
         path: str = scope["path"]
-        for prefix, _, pattern, route in self._by_slashes.get(path.count("/"), self._any):
-            if not path.startswith(prefix):
+        for (prefix, suffix), _, pattern, route in self._by_slashes.get(path.count("/"), self._any):
+            if not (path.startswith(prefix) and path.endswith(suffix)):
                 continue
             match, child = pattern.matches(scope)
             if match is not Match.NONE:

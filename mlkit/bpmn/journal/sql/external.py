@@ -99,8 +99,18 @@ class SqlExternalTasks:
         chosen = sorted(found.values(), key=lambda each: each[0].number)
         for column, direction in reversed(order):
             chosen.sort(key=lambda each: getattr(each[0], column), reverse=direction == "desc")
-        locked = (self._lock(task, worker, now + lock) for task, lock in chosen[:limit])
-        return [each for each in locked if each is not None]
+        chosen = chosen[:limit]
+        locked = {
+            lock: self._lock(
+                [task.number for task, own in chosen if own == lock], worker, now + lock
+            )
+            for lock in {lock for _, lock in chosen}
+        }
+        return [
+            _locked(task, worker, now + lock)
+            for task, lock in chosen
+            if task.number in locked[lock]
+        ]
 
     def _free_expired(self, topic: str, now: float) -> None:
         self.database.execute(
@@ -108,17 +118,16 @@ class SqlExternalTasks:
             (topic, now),
         )
 
-    def _lock(self, task: ExternalTask, worker: str, until: float) -> ExternalTask | None:
-        """Lock a task, unless somebody else was faster."""
-        changed = self.database.execute(
-            "UPDATE external_tasks SET worker = ?, expires = ?, free = ?"
-            " WHERE number = ? AND free = 0",
-            (worker, until, until, task.number),
+    def _lock(self, numbers: list[int], worker: str, until: float) -> set[int]:
+        """Lock tasks; return the numbers of those where nobody else was faster."""
+        among, values = self.database.among(numbers)
+        found = self.database.query(
+            "UPDATE external_tasks SET worker = ?, expires = ?, free = ? WHERE number IN"
+            f" (SELECT number FROM external_tasks WHERE number IN {among} AND free = 0"
+            f"{self.database.for_update}) RETURNING number",
+            (worker, until, until, *values),
         )
-        if not changed:
-            return None
-        fields = {each: getattr(task, each) for each in _COLUMNS}
-        return ExternalTask(**{**fields, "worker": worker, "expires": until})
+        return {number for (number,) in found}
 
     def get(self, identifier: str) -> ExternalTask | None:
         """Return a task by its id."""
@@ -243,6 +252,11 @@ def _order(order: Sequence[tuple[str, str]]) -> str:
     if ("number", "asc") not in order:
         parts.append("number")
     return f" ORDER BY {', '.join(parts)}"
+
+
+def _locked(task: ExternalTask, worker: str, until: float) -> ExternalTask:
+    fields = {each: getattr(task, each) for each in _COLUMNS}
+    return ExternalTask(**{**fields, "worker": worker, "expires": until})
 
 
 def _task(row: Sequence[Any]) -> ExternalTask:
