@@ -21,9 +21,12 @@ import numpy as np
 from mlkit.bandit import LinUCB
 
 ARMS, DIMENSION = 100, 32
+PAUSE = 0.2
+"""Seconds before a turn: OpenBLAS's threads spin for a while after their last work."""
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
+    time.sleep(PAUSE)
     begin, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - begin, time.process_time() - cpu
