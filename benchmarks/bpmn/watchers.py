@@ -13,15 +13,20 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 import rest
 import served
+import uvloop
 
 from mlkit.bpmn import Client
 
@@ -45,13 +50,14 @@ class Watchers:
         self._process.start()
         self._take("watching")
 
-    def told_of(self, instance: str) -> tuple[float, float]:
-        """Wait until all were told of an instance's end; return updates a second, most and least.
+    def told_of(self, instance: str) -> list[float]:
+        """Wait until all were told of an instance's end.
 
-        Counted since the last time.
+        Returns:
+            The most and the least updates a second, and the seconds of processor time of reading.
         """
         self._end.send(instance)
-        return tuple(self._take("told"))  # type: ignore[return-value]
+        return self._take("told")
 
     def close(self) -> None:
         """End all connections."""
@@ -69,63 +75,104 @@ class Watchers:
 
 def _watch(url: str, count: int, orders: Connection) -> None:
     try:
-        asyncio.run(_watch_all(url, count, orders))
+        uvloop.run(_watch_all(url, count, orders))
     except Exception as error:  # told to the one who measures
         orders.send(f"a watcher failed: {error!r}")
 
 
+class _Watcher(asyncio.Protocol):
+    """A connection that is sent all changes, read as cheaply as possible."""
+
+    def __init__(self, gone: asyncio.Event) -> None:
+        self._gone = gone
+        self.texts = deque[bytes](maxlen=8)
+        self.updates = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for all changes."""
+        request = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        cast(asyncio.Transport, transport).write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Count, and keep the last ones."""
+        self.updates += b"event: changed" in data
+        self.texts.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say that the server has ended it."""
+        self._gone.set()
+
+    def knows_the_end_of(self, instance: bytes) -> bool:
+        """Return whether it was told that an instance has completed."""
+        text = b"".join(self.texts)
+        at = text.rfind(b'"instance":"' + instance)
+        return at >= 0 and b'"state":"completed"' in text[at : at + 300]
+
+
 async def _watch_all(url: str, count: int, orders: Connection) -> None:
     """Read all connections until the other end says None."""
-    updates, seen = [0] * count, [b""] * count
-
-    async def read(number: int, reader: asyncio.StreamReader) -> None:
-        while text := await reader.read(1 << 16):
-            updates[number] += text.count(b"event: changed")
-            seen[number] = (seen[number] + text)[-100_000:]
-        raise ValueError("the server has ended a watcher's connection")
-
-    streams = [await _connect(url) for _ in range(count)]
-    async with asyncio.TaskGroup() as tasks:
-        reading = [tasks.create_task(read(*each)) for each in enumerate(s[0] for s in streams)]
-        began = time.monotonic()
-        orders.send([])
-        while instance := await asyncio.to_thread(orders.recv):
-            last = f'"instance":"{instance}"'.encode()
-            while not all(_says_ended(each, last) for each in seen):
-                await asyncio.sleep(0.05)
-            seconds = time.monotonic() - began
-            # The first of a round comes at once; what counts is how often the next ones follow it.
-            orders.send([(max(updates) - 1) / seconds, (min(updates) - 1) / seconds])
-            updates[:], seen[:], began = [0] * count, [b""] * count, time.monotonic()
-        for each in reading:
-            each.cancel()
-    for _, writer in streams:
-        writer.close()
+    parts, loop, gone = urlsplit(url), asyncio.get_running_loop(), asyncio.Event()
+    watchers = []
+    for _ in range(count):
+        connected = loop.create_connection(lambda: _Watcher(gone), parts.hostname, parts.port)
+        watchers.append((await connected)[1])
+    await _until(gone, lambda: all(b"retry: 2000" in b"".join(e.texts) for e in watchers))
+    for each in watchers:
+        each.updates = 0
+    began, used = time.monotonic(), time.process_time()
+    orders.send([])
+    while instance := await asyncio.to_thread(orders.recv):
+        name = instance.encode()
+        await _until(gone, lambda: all(e.knows_the_end_of(name) for e in watchers))  # noqa: B023
+        seconds = time.monotonic() - began
+        # The first of a round comes at once; what counts is how often the next ones follow it.
+        rates = [(each.updates - 1) / seconds for each in watchers]
+        orders.send([max(rates), min(rates), time.process_time() - used])
 
 
-async def _connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Ask for all changes, and wait for the beginning of the answer."""
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    if b" 200 " not in head.split(b"\r\n")[0]:
-        raise ValueError(head)
-    await reader.readuntil(b"retry: 2000\n\n")
-    return reader, writer
+async def _until(gone: asyncio.Event, condition: Callable[[], bool]) -> None:
+    while not condition():
+        if gone.is_set():
+            raise ValueError("the server has ended a watcher's connection")
+        await asyncio.sleep(0.05)
 
 
-def _says_ended(text: bytes, instance: bytes) -> bool:
-    at = text.rfind(instance)
-    return at >= 0 and b'"state":"completed"' in text[at : at + 300]
+def processes(root: int) -> list[int]:
+    """Return a process and its descendants."""
+    children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
+    return [root, *(each for child in children for each in processes(int(child)))]
 
 
-def peak(process: int) -> float:
-    """Return the most memory that a process and its children had, each by itself, in MB."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    status = Path(f"/proc/{process}/status").read_text()
-    kilobytes = int(status.split("VmHWM:")[1].split()[0])
-    return kilobytes / 1000 + sum(peak(int(each)) for each in children)
+def peak(server: int) -> float:
+    """Return the most memory that the processes of a server had, each by itself, in MB."""
+    texts = [Path(f"/proc/{each}/status").read_text() for each in processes(server)]
+    return sum(int(each.split("VmHWM:")[1].split()[0]) for each in texts) / 1000
+
+
+def used(server: int) -> float:
+    """Return the seconds of processor time that the processes of a server have taken."""
+    texts = [Path(f"/proc/{each}/stat").read_text() for each in processes(server)]
+    ticks = sum(sum(map(int, each.rpartition(")")[2].split()[11:13])) for each in texts)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Turn(NamedTuple):
+    """One measurement.
+
+    Attributes:
+        rate: Instances a second.
+        cost: Milliseconds of the server's processor time for an instance.
+    """
+
+    rate: float
+    cost: float
+
+
+def measure(server: served.Served, count: int) -> Turn:
+    """Run instances."""
+    before = used(server.process.pid)
+    rate = rest.over_rest(server.url, count)
+    return Turn(rate, 1000 * (used(server.process.pid) - before) / count)
 
 
 def main() -> None:
@@ -143,31 +190,44 @@ def main() -> None:
         with served.serving(folder / "state", None) as server, Client(server.url) as client:
             client.deploy([path])
             rest.over_rest(server.url, 32)  # the workers are warm
-            alone, beside, most, least = [], [], 0.0, 0.0
+            alone, beside, told = [], [], []
             for _ in range(chosen.rounds):
-                alone.append(rest.over_rest(server.url, chosen.instances))
+                alone.append(measure(server, chosen.instances))
                 watchers = Watchers(server.url, chosen.watchers)
-                beside.append(rest.over_rest(server.url, chosen.instances))
+                beside.append(measure(server, chosen.instances))
                 last = client.start("ten", {"n": 0})
-                most, least = watchers.told_of(str(last["instance"]))
+                told.append(watchers.told_of(str(last["instance"])))
                 watchers.close()
             memory = peak(server.process.pid)
-    ratios = [b / a for a, b in zip(alone, beside, strict=True)]
+    ratios = [b.rate / a.rate for a, b in zip(alone, beside, strict=True)]
+    most, least, reading = zip(*told, strict=True)
     found = {
-        "alone": statistics.median(alone), "watched": statistics.median(beside),
-        "ratio": statistics.median(ratios), "ratios": ratios, "megabytes": memory,
-        "most_updates": most, "least_updates": least, "load": served.load(),
-    }  # fmt: skip
+        "alone": statistics.median(each.rate for each in alone),
+        "watched": statistics.median(each.rate for each in beside),
+        "ratio": statistics.median(ratios),
+        "least_ratio": min(ratios),
+        "most_ratio": max(ratios),
+        "alone_ms": statistics.median(each.cost for each in alone),
+        "watched_ms": statistics.median(each.cost for each in beside),
+        "reading_ms": statistics.median(reading) * 1000 / chosen.instances,
+        "most_updates": max(most),
+        "least_updates": min(least),
+        "megabytes": memory,
+        "load": served.load(),
+    }
     if chosen.json:
         print(json.dumps(found))
         return
     print(f"{chosen.watchers} watchers, {rest.TASKS} scripts, durable, {rest.IN_FLIGHT} in flight")
-    print(f"alone    {found['alone']:8.1f} instances/s (median of {chosen.rounds})")
-    print(f"watched  {found['watched']:8.1f} instances/s")
-    spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
-    print(f"ratio    {found['ratio']:8.2f} ({spread})")
+    for name in ("alone", "watched"):
+        cost = f"{found[f'{name}_ms']:.2f} ms of the server's processor time each"
+        print(f"{name:8} {found[name]:8.1f} instances/s, {cost}")
+    spread = f"{found['least_ratio']:.2f}-{found['most_ratio']:.2f}"
+    print(f"ratio    {found['ratio']:8.2f} ({spread}, {chosen.rounds} rounds)")
+    print(f"reading  {found['reading_ms']:8.2f} ms of the watchers' processor time an instance")
     print(f"memory   {memory:8.0f} MB, the server and its workers")
-    print(f"updates  {least:.2f} to {most:.2f} a second and watcher (at most {MOST_OFTEN:.0f})")
+    updates = f"{found['least_updates']:.2f}-{found['most_updates']:.2f} a second and watcher"
+    print(f"updates  {updates} (at most {MOST_OFTEN:.0f})")
     print(f"load     {found['load']:8.1f}")
 
 
