@@ -20,6 +20,8 @@ _HEADERS = (
     (b"x-accel-buffering", b"no"),
 )
 _ALIVE = 15.0
+_MOST_A_SECOND = 1000
+"""Updates that all watchers together are sent a second: what a crowd watches has to get on."""
 _MOST_BEHIND = 20
 
 
@@ -31,7 +33,7 @@ class Feed:
     little more than its connection. All methods run in the event loop's thread.
 
     Args:
-        interval: Seconds between two updates.
+        interval: Seconds between two updates, or more where very many watch.
     """
 
     def __init__(self, interval: float = 0.5) -> None:
@@ -65,7 +67,7 @@ class Feed:
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self._next = loop.time() + self._interval
+        self._next = loop.time() + max(self._interval, len(self) / _MOST_A_SECOND)
         news, self._news = self._news, {}
         self._send("", list(news.values()))
         if len(self._watchers) > ("" in self._watchers):

@@ -36,7 +36,9 @@ def test_news_are_told_at_once_and_then_gathered():
     asyncio.run(play())
 
 
-def test_who_does_not_read_is_let_go():
+def test_who_does_not_read_is_let_go(monkeypatch):
+    monkeypatch.setattr(events, "_MOST_A_SECOND", 1e9)
+
     async def play():
         feed = Feed(interval=0.0)
         with feed.watch("a") as slow:
@@ -45,6 +47,25 @@ def test_who_does_not_read_is_let_go():
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             assert await slow.next() == b""
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("most", [1e-3, 1e9])
+def test_a_crowd_is_told_less_often(monkeypatch, most):
+    monkeypatch.setattr(events, "_MOST_A_SECOND", most)
+
+    async def play():
+        feed = Feed(interval=0.0)
+        with feed.watch("") as one, feed.watch(""):
+            feed.publish("a", 1)
+            assert changes(await one.next()) == [1]
+            feed.publish("a", 2)
+            if most < 1:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(one.next(), 0.1)
+            else:
+                assert changes(await one.next()) == [2]
 
     asyncio.run(play())
 
