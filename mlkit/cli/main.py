@@ -120,6 +120,8 @@ def main() -> None:
         _leave_at_once(output)
     except OSError as error:
         output.fail(_system_error(error))
+    except UnicodeEncodeError as error:
+        output.fail(_text_error(error))
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
         output.fail(bug)
     sys.exit(code if isinstance(code, int) else 0)
@@ -170,6 +172,14 @@ def _system_error(error: OSError) -> Exception:
     if error.errno in BAD_NAME and error.filename is not None:
         return bad_name(error)
     return error
+
+
+def _text_error(error: UnicodeEncodeError) -> Exception:
+    """Return an error like all others where somebody has given bytes that are not UTF-8."""
+    if not any("\udc80" <= each <= "\udcff" for each in error.object):
+        return error
+    hint = "text is UTF-8; only names of files may have other bytes"
+    return UsageError(f"{error.object!a}: not UTF-8", hint=hint)
 
 
 def _disk_error(error: OSError) -> MlkitError:

@@ -222,3 +222,19 @@ def test_a_reader_that_goes_away_is_no_complaint(words, tmp_path):
     code, errors = shell(line, tmp_path)
     assert code in {0, 141}  # all may fit in the pipe before its reader has gone
     assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("message", "m\udcff"), ("claim", "0/0", "--as", "ann\udcff")],
+)
+def test_bytes_that_are_no_text_are_a_wrong_use(mlkit, tmp_path, arguments):
+    (tmp_path / "p.bpmn").write_text(DIAGRAM.replace("endEvent", "userTask"))
+    waiting = json.loads(mlkit("bpmn", "run", "p.bpmn", "--json").stdout)["instance"]
+    given = [each.replace("0/0", f"{waiting}/2") for each in arguments]
+    done = mlkit("bpmn", *given)
+    assert done.returncode == 2, done.stderr
+    assert "\\udcff': not UTF-8" in done.stderr
+    assert "internal" not in done.stderr
+    tasks = json.loads(mlkit("bpmn", "tasks", "--json").stdout)["tasks"]
+    assert [each["assignee"] for each in tasks] == [None]
