@@ -304,13 +304,14 @@ class Starter:
         self._settings = settings
         self._engines = engines
         self._options: dict[str, dict[str, Any]] = {}
+        self._begin_at_once: dict[tuple[str, str], bool] = {}
 
     def start(self, journal: Journal, request: Request) -> Row:
         """Add an instance, inside a transaction.
 
         Raises:
             InputMissing: The definition is not deployed, or has no such message.
-            UsageError: The key has started something else.
+            UsageError: The key has started something else, or the definition begins nowhere.
             BadData: A variable cannot be stored.
         """
         variables = pack_variables(request.variables)
@@ -354,16 +355,34 @@ class Starter:
 
         Raises:
             InputMissing: There is no start event for the message.
+            UsageError: Without a message or a start event, the definition begins nowhere.
         """
         node = start.node
         if message is not None:
             node = start_node(self.engine(journal, deployed), message)
+        elif not node and not self.begins_at_once(journal, deployed):
+            raise UsageError(
+                f"{deployed.process}: each of its start events waits for a time, message or signal",
+                hint=f"`mlkit bpmn schedules run {deployed.process}`, or the name of a message",
+            )
         external = deployed.options.get("external", [])
         return sessions.add(
             journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
             msgspec.structs.replace(start, node=node, external=external), time.time(), source,
             asks,
         )  # fmt: skip
+
+    def begins_at_once(self, journal: Journal, deployed: Deployed) -> bool:
+        """Return whether an instance begins without a message or a start event that is named.
+
+        Another one would wait for what starts the definition anyway, and begin a second time.
+        """
+        key = (deployed.definition, deployed.process)
+        found = self._begin_at_once.get(key)
+        if found is None:
+            found = any(map(starting.immediate, self.engine(journal, deployed).processes))
+            self._begin_at_once[key] = found
+        return found
 
     def engine(self, journal: Journal, deployed: Deployed) -> Engine:
         """Return the engine of a definition."""

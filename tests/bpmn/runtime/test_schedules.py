@@ -15,7 +15,7 @@ from mlkit.bpmn.runtime.deployment import Starter, deploy
 from mlkit.bpmn.runtime.scheduler import Scheduler
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import BadData, InputMissing
+from mlkit.errors import BadData, InputMissing, UsageError
 
 BEGIN = 1_900_000_000.0
 ROOTS = '<message id="M" name="order"/><signal id="S" name="go"/>'
@@ -184,6 +184,15 @@ def test_a_schedule_starts_now_beside_its_times(here):
     assert row.process == "p"
     assert here.look(3600) == 1
     assert len(here.rows()) == 2
+
+
+@pytest.mark.parametrize("policy", ["", 'm:overlap="skip"'])
+def test_an_instance_that_would_wait_for_what_the_schedule_waits_for_is_refused(here, policy):
+    here.deploy(process(HOURLY, policy))
+    with pytest.raises(UsageError, match="each of its start events waits"):
+        here.session.write(lambda journal: here.starter.start(journal, deployment.Request("p")))
+    assert here.rows() == []
+    assert here.look(3600) == 1
 
 
 def test_a_cron_line_whose_years_are_over_ends_and_stops_nothing_else(here):

@@ -22,6 +22,12 @@ def test_a_schedule_is_shown_paused_and_started_now(server, diagram):
     (found,) = server("GET", f"{V1}/schedules").json()["schedules"]
     assert (found["process"], found["element"], found["paused"]) == ("daily", "s", False)
     assert [each[11:16] for each in found["upcoming"]] == ["06:00"] * 5
+    refused = server("POST", f"{V1}/instances", json={"process": "daily"})
+    assert refused.status_code == 400
+    assert "mlkit bpmn schedules run daily" in refused.json()["hint"]
+    page = server("GET", "/definitions/daily").text
+    assert "Start version" not in page
+    assert "under <a href=" in page
     path = f"{V1}/schedules/daily/s"
     assert server("POST", f"{path}/pause").json()["paused"] is True
     assert "paused" in server.mlkit("schedules", "list").stdout

@@ -98,6 +98,7 @@ class DefinitionPages(ConsolePages):
             **self._describe(service, deployed),
             **form,
             "business_key": key,
+            "begins_at_once": self.context.starter.begins_at_once(service.journal, deployed),
             "durations": times,
         }
         return {**shown, "live": False}
