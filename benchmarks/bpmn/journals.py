@@ -4,8 +4,8 @@
 
 `mlkit bpmn serve` of the same settings, one server after the other, in turns, 32 starts in flight.
 PostgreSQL is Debian's, in a temporary folder, with every commit synced. `--dbos` names an
-interpreter that has DBOS (`pip install dbos`), which does workflows of ten durable steps on the
-same PostgreSQL, 32 at once.
+interpreter that has DBOS (`pip install dbos`; default: this one), which does workflows of ten
+durable steps on the same PostgreSQL, 32 at once. Without DBOS the benchmark fails.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def instances(state: Path, diagram: Path, journal: str | None, count: int) -> fl
         return over_rest(server.url, count)
 
 
+def require_dbos(python: str) -> None:
+    """Fail where the peer is missing."""
+    command = [python, "-c", "import dbos"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        raise SystemExit(
+            "missing: DBOS (pip install dbos; --dbos names an interpreter that has it)"
+        )
+
+
 def workflows(python: str, url: str, count: int) -> float:
     """Return how many workflows a second DBOS completes."""
     command = [python, str(PEER), url, str(count)]
@@ -46,11 +56,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--instances", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dbos", metavar="PYTHON")
+    parser.add_argument("--dbos", metavar="PYTHON", default=sys.executable)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
+    require_dbos(chosen.dbos)
     count = chosen.instances
-    found: dict[str, list[float]] = {"sqlite": [], "postgresql": []}
+    found: dict[str, list[float]] = {"sqlite": [], "postgresql": [], "dbos": []}
     with tempfile.TemporaryDirectory(prefix="mlkit-") as name:
         folder = Path(name)
         diagram = folder / "ten.bpmn"
@@ -61,9 +72,8 @@ def main() -> None:
                 state = folder / f"state{turn}"
                 found["sqlite"].append(instances(state / "sqlite", diagram, None, count))
                 found["postgresql"].append(instances(state / "postgresql", diagram, url, count))
-                if chosen.dbos:
-                    rate = workflows(chosen.dbos, server.url(), max(count // 10, 20))
-                    found.setdefault("dbos", []).append(rate)
+                rate = workflows(chosen.dbos, server.url(), max(count // 10, 20))
+                found["dbos"].append(rate)
     medians = {place: statistics.median(values) for place, values in found.items()}
     ratios = {place: medians["postgresql"] / medians[place] for place in medians}
     print(f"{TASKS} durable scripts, instances per second (load {load():.1f})")
