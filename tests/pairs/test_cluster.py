@@ -151,7 +151,7 @@ def test_commands_print_the_same_with_a_cluster(url, arguments, tmp_path):
     outputs = [run_mlkit(*command, *more, timeout=300) for more in ([], ["--cluster", url])]
     assert [each.returncode for each in outputs] == [0, 0], outputs[-1].stderr
     assert outputs[1].stdout == outputs[0].stdout
-    assert url.encode() in outputs[1].stderr
+    assert url in outputs[1].stderr
 
 
 @pytest.mark.slow
