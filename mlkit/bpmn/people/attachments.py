@@ -26,7 +26,6 @@ MOST_BYTES = 256 * 2**20
 """The largest document that is read."""
 MOST_DOCUMENTS = 50
 _OCTETS = "application/octet-stream"
-_MISSING = "it is not there"
 _TEXT_KINDS = {"builtins.bytes", "builtins.bytearray"}
 
 
@@ -104,6 +103,10 @@ def document(task: Task, name: str, state: Path, store: ArtifactStore) -> Docume
     raise InputMissing(f"task {task.id}: there is no document {name!r}")
 
 
+class _Missing(ValueError):
+    """The working folder has no such file."""
+
+
 def _read(wanted: str, task: Task, state: Path, store: ArtifactStore) -> Iterable[Document]:
     if task.mask.hides(wanted):
         yield Document(wanted, file_name(wanted), problem="it is a secret")
@@ -118,11 +121,11 @@ def _read(wanted: str, task: Task, state: Path, store: ArtifactStore) -> Iterabl
                 yield _of_artifact(wanted, each, store)
             else:
                 yield _of_value(wanted, task.mask.value(wanted, each))
-        except ValueError as error:
-            problem = str(error)
-            if problem == _MISSING and _was_asked_for(task, wanted):
-                problem = "not given"
+        except _Missing as error:
+            problem = "not given" if _was_asked_for(task, wanted) else str(error)
             yield Document(wanted, file_name(wanted), problem=problem)
+        except ValueError as error:
+            yield Document(wanted, file_name(wanted), problem=str(error))
 
 
 def _was_asked_for(task: Task, wanted: str) -> bool:
@@ -243,6 +246,8 @@ def read_inside(folder: Path, name: str) -> bytes:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
         with os.fdopen(held.pop(), "rb") as file:
             return file.read(MOST_BYTES)
+    except FileNotFoundError as error:
+        raise _Missing("it is not there") from error
     except OSError as error:
         raise ValueError(_reason(error)) from error
     finally:
@@ -255,7 +260,7 @@ def _reason(error: OSError) -> str:
 
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "it is a link, or lies behind one"
-    return _MISSING if error.errno == errno.ENOENT else str(error.strerror)
+    return str(error.strerror)
 
 
 def file_name(name: str) -> str:
