@@ -130,6 +130,9 @@ class Outbox(Protocol):
     ) -> None:
         """Record how sending went: `sent`, `failed`, `dropped`, or `queued` for another time."""
 
+    def find(self, message: str) -> Mail | None:
+        """Return the mail with a Message-ID, in whichever state; None where there is none."""
+
     def mails(self, state: str | None = None, limit: int = 1000) -> list[Mail]:
         """Return mails, newest first; those of one state, where it is named."""
 

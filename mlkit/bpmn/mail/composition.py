@@ -96,16 +96,18 @@ class Composer:
         task = self._task(row, notice.activation)
         if task is None:
             return []
-        for each in filter(self.people.note, self.people.directory.list_unreached(task)):
+        for name in filter(self.people.note, self.people.directory.list_unreached(task)):
             logger.warning(
                 "no mail reaches %s, for whom task %s waits: not in the people file, or without"
-                " an address there", printable(each), task.id,
+                " an address there", printable(name), task.id,
             )  # fmt: skip
-        return [
-            self._digest(each, now) if each.daily else self._single(each, notice, row)
-            for each in self._recipients(task, now)
-            if each.member.email
-        ]
+        found: list[NewMail] = []
+        for each in self._recipients(task, now):
+            if each.daily:
+                found += self._digests(each, now)
+            elif each.member.email:
+                found.append(self._single(each, notice, row))
+        return found
 
     def _recipients(self, task: Task, now: float) -> list[Recipient]:
         absences = self.session.journal.absences
@@ -120,13 +122,20 @@ class Composer:
         other = {} if recipient.instead_of is None else {_INSTEAD_OF: recipient.instead_of.id}
         return NewMail(name, "task", row.number, notice.activation, member.id, member.email, other)
 
-    def _digest(self, recipient: Recipient, now: float) -> NewMail:
+    def _digests(self, recipient: Recipient, now: float) -> list[NewMail]:
+        """Return the next mail of the day of a person, and of whom they stand in for.
+
+        Who is back at that hour gets the tasks in a mail of their own.
+        """
+        asked = (recipient.member, recipient.instead_of)
+        return [self._digest(each, now) for each in asked if each is not None and each.email]
+
+    def _digest(self, member: Member, now: float) -> NewMail:
         """Return the mail of a person's next day: however many tasks there are, it is one."""
         local = datetime.fromtimestamp(now)  # Without an offset: tomorrow may have another one.
         due = local.replace(hour=self.settings.digest_hour, minute=0, second=0, microsecond=0)
         due = due if due > local else due + timedelta(days=1)
-        member = recipient.member
-        name = f"digest.{_short(member.id)}.{due:%Y%m%d%H}"
+        name = _digest_name(member, f"{due:%Y%m%d%H}")
         return NewMail(name, "digest", 0, 0, member.id, member.email, due=due.timestamp())
 
     # -- what a mail says ------------------------------------------------------------------
@@ -172,7 +181,7 @@ class Composer:
         for row in self.session.journal.rows_with_tasks():
             for task in self._tasks(row):
                 recipient = self._still(task, mail, now)
-                if recipient is not None:
+                if recipient is not None and not self._is_listed(task, recipient.member, mail):
                     place = self._place(task, recipient.member, now)
                     found.append(self._context(task, row, recipient, place))
         if not found:
@@ -182,6 +191,15 @@ class Composer:
         envelope = self._envelope(mail, [member.address], None)
         message = messages.fill("digest", envelope, context, self.settings.templates)
         return Written(message, member.email)
+
+    def _is_listed(self, task: Task, member: Member, mail: Mail) -> bool:
+        """Return whether a digest goes to somebody whose own of that hour has the task too."""
+        name = _digest_name(member, mail.message.rpartition(".")[2])
+        own = None if name == mail.message else self.session.journal.outbox.find(name)
+        if own is None or own.state != "sent" or own.ended is None:
+            return own is not None and own.state == "queued"
+        then = self._recipients(task, own.ended)
+        return task.since <= own.ended and any(each.member.id == member.id for each in then)
 
     def _text_message(self, mail: Mail) -> EmailMessage:
         """Return a mail that a task of a diagram sends."""
@@ -284,6 +302,10 @@ def values(task: Task) -> list[tuple[str, str]]:
     """Return the labels and values of what a task's form only shows."""
     shown = browser_forms.inputs(tasks.entry(task, {}), mask=task.mask)
     return [(each.label, str(each.value)) for each in shown if each.kind == "output"]
+
+
+def _digest_name(member: Member, hour: str) -> str:
+    return f"digest.{_short(member.id)}.{hour}"
 
 
 def _short(person: str) -> str:

@@ -18,7 +18,6 @@ from mlkit.bpmn.mail import sender as sending
 from mlkit.bpmn.mail.composition import Composer
 from mlkit.bpmn.people.directory import Member
 from mlkit.bpmn.people.links import Links
-from mlkit.bpmn.people.recipients import Recipient
 from mlkit.bpmn.runtime.service import Refused, Service
 from mlkit.errors import ServiceUnavailable
 
@@ -283,6 +282,46 @@ def test_mail_that_waits_for_a_substitute_goes_to_who_is_back(office, mail_serve
     assert mail_server.recipients == ["ann@example.org"]
 
 
+@pytest.mark.parametrize(
+    ("after", "recipients"),
+    [
+        (None, ["cem@example.org"]),  # Once: the digest is of one hour and one person.
+        ("back", ["ann@example.org"]),
+        ("cem away", ["bob@example.org"]),
+    ],
+)
+def test_the_digest_of_a_substitute_reaches_who_does_the_task_at_its_hour(
+    office, mail_server, after, recipients
+):
+    office.send_away("ann", "cem")
+    office.begin(ANN)
+    office.send()
+    assert mail_server.mails == []
+    if after == "back":
+        office.bring_back()
+    elif after == "cem away":
+        office.send_away("cem", "bob")
+    office.await_hour()
+    office.send()
+    assert mail_server.recipients == recipients
+    ((_, mail),) = mail_server.mails
+    assert "Review" in mail.get_body(("plain",)).get_content()
+
+
+def test_a_substitute_with_tasks_of_their_own_gets_one_mail_for_all(office, mail_server):
+    """Also where both had a digest before one of them left."""
+    for each in ("cem", "bob"):
+        office.begin(ask(f'camunda:assignee="{each}"').replace("Review", f"for {each}"))
+    with office.session() as session:
+        session.write(lambda it: it.absences.choose_digest("bob", True, "bob", time.time()))
+    office.send()
+    office.send_away("bob", "cem")
+    office.await_hour()
+    office.send()
+    ((recipient, mail),) = mail_server.mails
+    assert (recipient, mail["Subject"]) == ("cem@example.org", "2 tasks for you")
+
+
 def test_a_store_that_is_away_delays_a_mail_with_its_documents(office, mail_server, monkeypatch):
     """And a database that is away while it is found out whom to ask loses no notice."""
     office.begin(ANN)
@@ -308,7 +347,7 @@ def test_the_hour_of_a_digest_is_that_of_the_clock_after_summer_time_began(offic
         with office.session() as session:
             composer = office.sender(session).composer
             evening = dt.datetime(2030, 3, 30, 20, tzinfo=dt.UTC).timestamp()
-            due = composer._digest(Recipient(Member("cem", "Cem", "cem@example.org")), evening).due
+            due = composer._digest(Member("cem", "Cem", "cem@example.org"), evening).due
         assert dt.datetime.fromtimestamp(due).hour == office.settings.digest_hour
     finally:
         monkeypatch.undo()

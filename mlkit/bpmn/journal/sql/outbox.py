@@ -143,6 +143,11 @@ class SqlOutbox:
 
     # -- looking ---------------------------------------------------------------------------
 
+    def find(self, message: str) -> Mail | None:
+        """Return the mail with a Message-ID, in whichever state; None where there is none."""
+        rows = self.database.query(f"SELECT {_COLUMNS} FROM mails WHERE message = ?", (message,))
+        return _mail(rows[0]) if rows else None
+
     def mails(self, state: str | None = None, limit: int = 1000) -> list[Mail]:
         """Return mails, newest first; those of one state, where it is named."""
         where, values = ("WHERE state = ?", (state,)) if state else ("", ())
