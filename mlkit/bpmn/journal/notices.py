@@ -70,6 +70,7 @@ class Mail(NamedTuple):
     Attributes:
         state: `queued`, `sent`, `failed` (it will not be tried again by itself), or `dropped`
             (what it was about is over).
+        recipient: The address that it went to or was tried at; before, that of its person.
         attempts: How often it was tried.
         due: When it is tried next, in seconds since 1970.
         error: Why it was not sent.

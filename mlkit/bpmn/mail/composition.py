@@ -26,7 +26,7 @@ from mlkit.bpmn.people import attachments, browser_forms, recipients, tasks
 from mlkit.bpmn.people.attachments import Document
 from mlkit.bpmn.people.directory import Member, PeopleFile
 from mlkit.bpmn.people.links import Links
-from mlkit.bpmn.people.recipients import Recipient
+from mlkit.bpmn.people.recipients import INSTEAD_OF, Recipient
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
@@ -35,7 +35,6 @@ from mlkit.errors import MlkitError, printable
 logger = logging.getLogger("mlkit.bpmn.mail")
 ATTACHED_BYTES = int(ATTACH_LIMIT * 1e6)
 """Bytes of documents that go with one mail; what is more is linked."""
-_INSTEAD_OF = "instead_of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Composer:
     def _single(recipient: Recipient, notice: Notice, row: Row) -> NewMail:
         member = recipient.member
         name = f"task.{row.id}.{notice.activation}.{notice.id}.{_short(member.id)}"
-        other = {} if recipient.instead_of is None else {_INSTEAD_OF: recipient.instead_of.id}
+        other = {} if recipient.instead_of is None else {INSTEAD_OF: recipient.instead_of.id}
         return NewMail(name, "task", row.number, notice.activation, member.id, member.email, other)
 
     def _digests(self, recipient: Recipient, now: float) -> list[NewMail]:
@@ -245,7 +244,7 @@ class Composer:
         An absence may have begun or ended since the mail was queued: it goes to whoever does the
         task instead of its person, and back to whom its person has stood in for.
         """
-        wanted = {mail.person, mail.content.get(_INSTEAD_OF, mail.person)}
+        wanted = {mail.person, mail.content.get(INSTEAD_OF, mail.person)}
         found = [each for each in self._recipients(task, now) if each.member.email]
         own = (each for each in found if each.member.id == mail.person)
         others = (

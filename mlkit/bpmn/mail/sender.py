@@ -138,8 +138,10 @@ class Sender:
             self._settle(mail, "dropped", "nobody needs to be asked any more")
             outcome.dropped += 1
             return
+        message, recipient = written
+        mail = mail._replace(recipient=recipient)
         try:
-            connection.send(*written)
+            connection.send(message, recipient)
         except Rejected as error:
             self._fail(mail, str(error), outcome)
             return

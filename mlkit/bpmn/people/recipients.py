@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mlkit.bpmn.journal.notices import Mail
 from mlkit.bpmn.people.directory import Directory, Member
 from mlkit.bpmn.people.tasks import Task
 from mlkit.errors import UsageError
+
+INSTEAD_OF = "instead_of"
+"""Whom the person of a mail stands in for, in the content of the mail."""
 
 
 class Recipient(NamedTuple):
@@ -62,6 +66,14 @@ def substitute_of(person: str, substitutes: Mapping[str, str]) -> str:
             return person
         seen.append(after)
     return seen[-1]
+
+
+def forwarded_to(mail: Mail, substitutes: Mapping[str, str]) -> str | None:
+    """Return who gets a queued mail instead of its person, as absences are now; None: nobody."""
+    if mail.state != "queued" or not mail.person:
+        return None
+    found = substitute_of(mail.content.get(INSTEAD_OF, mail.person), substitutes)
+    return None if found == mail.person else found
 
 
 def acts_for(person: str, substitutes: Mapping[str, str]) -> list[str]:

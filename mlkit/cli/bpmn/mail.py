@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,8 +178,11 @@ def list_(
 ) -> None:
     """List mails, newest first.
 
-    Tasks that nobody was looked up for yet count as queued.
+    A mail has the address that it went to; a queued one that of its person, and the substitute to
+    whom it is forwarded while they are away. Tasks that nobody was looked up for yet count as
+    queued.
     """
+    from mlkit.bpmn.people.recipients import forwarded_to
     from mlkit.errors import UsageError
 
     if only not in (None, "queued", "sent", "failed", "dropped"):
@@ -187,13 +191,17 @@ def list_(
         outbox = service.journal.outbox
         mails, counts = outbox.mails(only), outbox.counts()
         instances = {row.number: row.id for row in service.journal.rows()}
+        substitutes = service.journal.absences.now(time.time())
+    forwarded = {each.id: forwarded_to(each, substitutes) for each in mails}
     if json:
-        fields = [_document(each, instances) for each in mails]
+        fields = [_document(each, instances, forwarded[each.id]) for each in mails]
         Output.document("bpmn.mail", 1, {"counts": counts, "mails": fields})
         return
     for each in mails:
         error = f"  {each.error}" if each.error else ""
-        Output.line(f"{each.id}  {each.state}  {each.recipient}  {_about(each, instances)}"
+        person = forwarded[each.id]
+        to = f"{each.recipient}, forwarded to {person}" if person else each.recipient
+        Output.line(f"{each.id}  {each.state}  {to}  {_about(each, instances)}"
                     f"  {ago(each.created)}{error}")  # fmt: skip
 
 
@@ -202,14 +210,15 @@ def _about(mail: Mail, instances: dict[int, str]) -> str:
     return f"{mail.kind} {instances.get(mail.instance, '')}{task}".strip()
 
 
-def _document(mail: Mail, instances: dict[int, str]) -> dict[str, Any]:
+def _document(mail: Mail, instances: dict[int, str], forwarded: str | None) -> dict[str, Any]:
     from mlkit.bpmn.definition.timers import instant
 
     instance = instances.get(mail.instance)
     return {
         "id": mail.id, "state": mail.state, "kind": mail.kind, "instance": instance,
         "task": f"{instance}/{mail.activation}" if mail.activation else None,
-        "person": mail.person, "recipient": mail.recipient, "attempts": mail.attempts,
+        "person": mail.person, "recipient": mail.recipient, "forwarded_to": forwarded,
+        "attempts": mail.attempts,
         "error": mail.error or None, "created": instant(mail.created),
         "due": instant(mail.due) if mail.state == "queued" else None,
         "ended": None if mail.ended is None else instant(mail.ended),

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from bpmn.conftest import diagram
+from commands import run_mlkit
 
 from mlkit.bpmn.journal.notices import NewMail
 from mlkit.bpmn.mail import sender as sending
@@ -320,6 +321,23 @@ def test_a_substitute_with_tasks_of_their_own_gets_one_mail_for_all(office, mail
     office.send()
     ((recipient, mail),) = mail_server.mails
     assert (recipient, mail["Subject"]) == ("cem@example.org", "2 tasks for you")
+
+
+def test_the_list_of_mails_shows_where_each_goes(office, mail_server):
+    def listed() -> str:
+        return run_mlkit("bpmn", "mail", "list", "--state", office.folder / "state").stdout
+
+    port, office.port = office.port, 1
+    office.begin(ANN)
+    office.send()
+    office.send_away("ann", "bob")
+    assert "queued  ann@example.org, forwarded to bob  task" in listed()
+    office.port = port
+    office.retry()
+    office.send()
+    assert mail_server.recipients == ["bob@example.org"]
+    assert "sent  bob@example.org  task" in listed()
+    assert "ann@example.org" not in listed()
 
 
 def test_a_store_that_is_away_delays_a_mail_with_its_documents(office, mail_server, monkeypatch):

@@ -124,7 +124,7 @@ class SqlOutbox:
         Where another sender has the mail meanwhile, it decides; what was sent was sent.
 
         Args:
-            mail: The mail.
+            mail: The mail, with the address that it went to.
             owner: Who claimed it.
             state: What it is from now on.
             error: Why it was not sent.
@@ -133,13 +133,15 @@ class SqlOutbox:
         clock = self.database.clock
         ended = "NULL" if state == "queued" else clock
         statement = (
-            f"UPDATE mails SET state = ?, error = ?, owner = '', lease = 0, ended = {ended},"
-            f" attempts = attempts + ?, due = {'due' if again is None else clock + ' + ?'}"
+            "UPDATE mails SET state = ?, error = ?, recipient = ?,"
+            f" owner = '', lease = 0, ended = {ended}, attempts = attempts + ?,"
+            f" due = {'due' if again is None else clock + ' + ?'}"
             " WHERE id = ? AND state = 'queued'" + (" AND owner = ?" if state != "sent" else "")
         )
         pause = () if again is None else (again,)
         mine = (mail.id, owner) if state != "sent" else (mail.id,)
-        self.database.execute(statement, (state, error, int(state != "dropped"), *pause, *mine))
+        values = (state, error, mail.recipient, int(state != "dropped"))
+        self.database.execute(statement, (*values, *pause, *mine))
 
     # -- looking ---------------------------------------------------------------------------
 
