@@ -25,6 +25,7 @@ _ROW = {
     "ended": "DOUBLE PRECISION", "due": "DOUBLE PRECISION",
 }  # fmt: skip
 _RELEASED = {**_ROW, "owner": "TEXT"}
+_INDEXED = ("phase", "key", "ended", "due")
 
 
 class EventWriter:
@@ -108,6 +109,7 @@ class EventWriter:
                     if each.releases == bool(released)
                 ],
                 missed,
+                _INDEXED,
             )  # fmt: skip
 
     def _keep_snapshots(self, appends: Sequence[Append]) -> None:
