@@ -129,7 +129,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         path = _target(path)
         with _part_of(path, mode) as file:
             yield file
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _target(path: Path) -> Path:
@@ -244,13 +244,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         yield folder
         for each in folder.rglob("*"):
-            _sync(each)
+            sync(each)
         folder.chmod(0o777 & ~_mask())
         folder.replace(path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _mask() -> int:
@@ -259,7 +259,7 @@ def _mask() -> int:
     return mask
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Put a file, or a directory's entries, on disk, so that a rename outlives a power cut."""
     number = os.open(path, os.O_RDONLY)
     try:

@@ -3,7 +3,8 @@
 The file is a tar archive: `manifest.json`, the rows of each table as lines of JSON, the digest of
 the state of each instance, the stored values, the working folders of the tasks, and `summary.json`
 at the end: how many there are of each. What was read back is counted and replayed, and each state
-compared with that of the journal it comes from.
+compared with that of the journal it comes from. Files of working folders have their hashes in the
+headers of tar; they are unpacked beside the working folders, and moved there once all is sound.
 """
 
 from __future__ import annotations
@@ -11,26 +12,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.journal import archive_versions
 from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash
+from mlkit.bpmn.journal.parts import Archive
 from mlkit.bpmn.journal.records import Row, encode
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
-from mlkit.files import replacing
+from mlkit.files import FULL, enough_space, full_disk, replacing, sync
 
 FORMAT = "mlkit.bpmn.journal"
 _MANIFEST = "manifest.json"
 _STATES = "states.jsonl"
 _SUMMARY = "summary.json"
 _SUMMARISED = "summarised"
+_HASH = "MLKIT.sha256"
+"""The header of a file of a working folder that has its hash."""
+_UNPACKED = ".import-"
+"""How the folder's name begins in which working folders are unpacked."""
 
 
 def export(session: Session, file: Path) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def export(session: Session, file: Path) -> dict[str, Any]:
             for name in stored:
                 tar.add(_sound(journal.artifacts, name), f"artifacts/{name}")
             if (journal.folder / "work").is_dir():
-                tar.add(journal.folder / "work", "work", filter=_plain)
+                tar.add(journal.folder / "work", "work", filter=_hashing(journal.folder))
             done = {"rows": rows, "artifacts": len(stored)}
             kept = sum(each.name.startswith("work/") for each in tar.getmembers())
             _add(tar, _SUMMARY, [_json({**done, "work": kept})])
@@ -70,9 +78,23 @@ def _manifest() -> dict[str, Any]:
     return {"format": FORMAT, "components": archive_versions(), _SUMMARISED: True}
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out links, pipes and devices: elsewhere they would lead to something else."""
-    return member if _is_plain(member) else None
+def _hashing(folder: Path) -> Callable[[tarfile.TarInfo], tarfile.TarInfo | None]:
+    """Return what notes the hashes of files below a folder, and leaves out what is no file.
+
+    Elsewhere links, pipes and devices would lead to something else.
+    """
+
+    def note(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if member.isfile():
+            member.pax_headers = {_HASH: _hash(folder / member.name)}
+        return member if _is_plain(member) else None
+
+    return note
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
@@ -86,6 +108,7 @@ def import_(session: Session, file: Path) -> dict[str, Any]:
         InputMissing: There is no such file.
         BadData: It is no such file, or damaged, or of another version.
         UsageError: The journal is used, or holds something.
+        ServiceUnavailable: The disk is full.
     """
     with _open(file) as tar:
         return _import_archive(session, tar, file)
@@ -110,6 +133,8 @@ def _open(file: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError as error:
         raise InputMissing(f"{file}: there is no such file") from error
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise full_disk(error) from error
         raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
 
 
@@ -128,32 +153,71 @@ def _import_archive(session: Session, tar: tarfile.TarFile, file: Path) -> dict[
                 hint="import into a new state folder, or another schema",
             )
         summarised = _require_version(tar, archive_versions(), file)
-        rows, states, stored, kept = {}, dict[str, str | None](), 0, 0
-        summary = None
-        try:
-            for member in tar:
-                kind, _, name = member.name.partition("/")
-                if kind == "tables":
-                    table = name.removesuffix(".jsonl")
-                    rows[table] = archive.write(table, _lines(tar, member))
-                elif kind == _STATES:
-                    for line in _lines(tar, member):
-                        found = json.loads(line)
-                        states[found["instance"]] = found["state"]
-                elif kind == "artifacts":
-                    stored += _keep_stored(tar, member, name, journal.artifacts)
-                elif kind == "work" and name and _is_plain(member):
-                    _keep_work(tar, member, journal.folder)
-                    kept += 1
-                elif kind == _SUMMARY:
-                    summary = json.loads(b"".join(_lines(tar, member)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
-        done = {"rows": rows, "artifacts": stored}
-        archive.finish()
-        _require_same(session, states, file)
-        _require_whole(summarised, summary, {**done, "work": kept}, file)
-    return done
+        with _unpacking(journal.folder) as unpacked:
+            try:
+                found = _read(session, archive, tar, unpacked)
+            except (ValueError, KeyError, TypeError) as error:
+                raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
+            archive.finish()
+            _require_same(session, found.states, file)
+            _require_whole(summarised, found.summary, {**found.done, "work": found.kept}, file)
+            _move_work(unpacked, journal.folder)
+    return found.done
+
+
+@dataclass(slots=True)
+class _Found:
+    """What an archive holds.
+
+    Attributes:
+        done: What `import_` returns.
+        kept: How many members working folders have.
+        states: The digest of the state of each instance.
+        summary: How many there are of each, as the archive says; None where it does not.
+    """
+
+    done: dict[str, Any] = field(default_factory=lambda: {"rows": {}, "artifacts": 0})
+    kept: int = 0
+    states: dict[str, str | None] = field(default_factory=dict)
+    summary: Any = None
+
+
+def _read(session: Session, archive: Archive, tar: tarfile.TarFile, unpacked: Path) -> _Found:
+    """Read all of an archive: rows and stored values into the journal, files into a folder."""
+    found = _Found()
+    for member in tar:
+        kind, _, name = member.name.partition("/")
+        if kind == "tables":
+            table = name.removesuffix(".jsonl")
+            found.done["rows"][table] = archive.write(table, _lines(tar, member))
+        elif kind == _STATES:
+            for line in _lines(tar, member):
+                state = json.loads(line)
+                found.states[state["instance"]] = state["state"]
+        elif kind == "artifacts":
+            kept = _keep_stored(tar, member, name, session.journal.artifacts)
+            found.done["artifacts"] += kept
+        elif kind == "work" and name and _is_plain(member):
+            _unpack(tar, member, unpacked)
+            found.kept += 1
+        elif kind == _SUMMARY:
+            found.summary = json.loads(b"".join(_lines(tar, member)))
+    return found
+
+
+@contextmanager
+def _unpacking(folder: Path) -> Iterator[Path]:
+    """Make a folder in which to unpack; what an import left there that was killed goes first.
+
+    Raises:
+        ServiceUnavailable: The disk is full.
+    """
+    for left in folder.glob(f"{_UNPACKED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in (folder / "artifacts").glob(".*.part"):
+        left.unlink(missing_ok=True)
+    with enough_space(), tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=folder) as name:
+        yield Path(name)
 
 
 def _require_unused(session: Session) -> None:
@@ -269,19 +333,34 @@ def _keep_stored(
     return 1
 
 
-def _keep_work(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Keep what tasks left in their working folders; what is there stays as it is."""
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Unpack what tasks left in their working folders, and check that it is what was exported."""
     _require_work(member.name, folder)
     if member.islnk():
         _require_work(member.linkname, folder)
-    if not os.path.lexists(folder / member.name):
-        tar.extract(member, folder, filter="data")
+    tar.extract(member, folder, filter="data")
+    wanted = member.pax_headers.get(_HASH)  # The first files had none.
+    if wanted is not None and _hash(folder / member.name) != wanted:
+        raise BadData(f"{member.name}: it is damaged in the file", hint="copy it again, all of it")
+
+
+def _move_work(unpacked: Path, folder: Path) -> None:
+    """Move what was unpacked to the working folders, whole files; what is there stays as it is."""
+    for name, folders, files in os.walk(unpacked / "work"):
+        place = Path(name).relative_to(unpacked)
+        for each in (*folders, *files):
+            _require_work(str(place / each), folder)
+        (folder / place).mkdir(exist_ok=True)
+        for each in files:
+            if not os.path.lexists(folder / place / each):
+                sync(Path(name) / each)
+                (Path(name) / each).replace(folder / place / each)
 
 
 def _require_work(name: str, folder: Path) -> None:
     """Refuse what is not below `work/`, or would be reached through a link.
 
-    The filter of tarfile keeps members in the state folder; its keys are there too.
+    The filter of tarfile keeps members in the folder; the keys of the state folder are there too.
     """
     path = Path(name)
     above = [folder / each for each in path.parents if each != Path()]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -122,6 +125,7 @@ def renamed(member, content):
         ("manifest", lambda m, c: b"{}", "not an exported journal"),
         ("artifacts/", lambda m, c: c[:-1] + b"?", "is damaged"),
         ("artifacts/", renamed, "is not a stored value"),
+        ("work/", lambda m, c: c[:-1] + b"?" if c else c, "is damaged"),
         ("work/", evil, "is not in a working folder"),
         ("work/", keyed, "is not in a working folder"),
     ],
@@ -170,6 +174,62 @@ def test_a_file_without_a_summary_of_an_older_mlkit_is_read(tmp_path, pipeline):
     )  # fmt: skip
     with Session(tmp_path / "new", create=True) as session:
         assert import_(session, tmp_path / "journal.tar") == done
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlkit.bpmn.runtime import transfer
+from mlkit.bpmn.runtime.session import Session
+
+transfer._hash = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+with Session(Path(sys.argv[1]), create=True) as session:
+    transfer.import_(session, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("how", ["a full disk", "killed"])
+def test_an_import_that_ends_early_leaves_no_part_of_a_file(tmp_path, diagram, how):
+    path = tmp_path / "p.bpmn"
+    large = "open('large', 'wb').write(b'x' * 3_000_000)"
+    path.write_text(diagram(PIPELINE.replace(MAKE, f"frame = b'x' * 100_000\n{large}"),
+                            "s>make make>u u>size size>e"))  # fmt: skip
+    with Session(tmp_path / "old", create=True) as session:
+        row = begin(session, path)
+        export(session, tmp_path / "journal.tar")
+    if how == "killed":
+        command = [sys.executable, "-c", _KILLED, tmp_path / "new", tmp_path / "journal.tar"]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert list((tmp_path / "new").glob(".import-*/work/*/large"))
+    else:
+        limit = f"ulimit -f 2000; trap '' XFSZ; exec {sys.executable} -m mlkit bpmn import"
+        done = subprocess.run(
+            ["bash", "-c", f"{limit} journal.tar --state new"],
+            cwd=tmp_path, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 69, done.stderr
+        assert "File too large" in done.stderr
+        assert not list((tmp_path / "new").glob(".import-*"))
+    assert not list((tmp_path / "new").glob("work/*/*"))
+    with Session(tmp_path / "new") as session:
+        assert session.journal.rows() == []
+        import_(session, tmp_path / "journal.tar")
+    moved = tmp_path / "new" / "work" / row.id / "large"
+    assert moved.read_bytes() == b"x" * 3_000_000
+    assert not list((tmp_path / "new").glob(".import-*"))
+
+
+def test_files_of_working_folders_that_are_there_stay(tmp_path, pipeline):
+    """As where the new journal has the same state folder."""
+    with Session(tmp_path / "old", create=True) as session:
+        row = begin(session, pipeline)
+        export(session, tmp_path / "journal.tar")
+    folder = tmp_path / "new" / "work" / row.id
+    folder.mkdir(parents=True)
+    (folder / "note.txt").write_text("newer")
+    with Session(tmp_path / "new", create=True) as session:
+        import_(session, tmp_path / "journal.tar")
+    assert (folder / "note.txt").read_text() == "newer"
 
 
 def test_the_commands(mlkit, tmp_path, pipeline):
