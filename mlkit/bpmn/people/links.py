@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from mlkit.errors import BadData, ConfigurationError, InputMissing
+from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
+from mlkit.files import replacing
 
 LIFETIME = 14 * 86400.0
 """Seconds for which a link is good."""
@@ -146,6 +147,43 @@ def key_of(state: Path, file: Path | None = None) -> bytes:
     if file is None:
         file = state / FILE_NAME
         _make(file)
+    return _read(file)
+
+
+def require_key(state: Path) -> bytes:
+    """Return the secret that a state folder has; see `key_of`.
+
+    Raises:
+        InputMissing: It has none, or it cannot be read.
+    """
+    file = state / FILE_NAME
+    if not file.exists():
+        hint = "without a server there are no links; the file of --secret-file is moved by itself"
+        raise InputMissing(f"{file}: no key that signs links", hint=hint)
+    return _read(file)
+
+
+def require_no_other_key(state: Path, key: bytes) -> None:
+    """Refuse a state folder that has a secret other than one that it is to have.
+
+    Raises:
+        UsageError: It has.
+    """
+    file = state / FILE_NAME
+    if file.exists() and _read(file) != key:
+        raise UsageError(
+            f"{file}: another key that signs links is there",
+            hint="remove it if no mail that it signed matters any more, or choose another --state",
+        )
+
+
+def keep_key(state: Path, key: bytes) -> None:
+    """Let a state folder have a secret."""
+    with replacing(state / FILE_NAME, 0o600) as file:
+        file.write(key + b"\n")
+
+
+def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
             others = os.fstat(opened.fileno()).st_mode & 0o077

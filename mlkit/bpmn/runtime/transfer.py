@@ -1,10 +1,11 @@
 """Move a journal with its stored values into a file, and out of it into another journal.
 
-The file is a tar archive: `manifest.json`, the rows of each table as lines of JSON, the digest of
-the state of each instance, the stored values, the working folders of the tasks, and `summary.json`
-at the end: how many there are of each. What was read back is counted and replayed, and each state
-compared with that of the journal it comes from. Files of working folders have their hashes in the
-headers of tar; they are unpacked beside the working folders, and moved there once all is sound.
+The file is a tar archive: `manifest.json`, `links.key` where it was asked for, the rows of each
+table as lines of JSON, the digest of the state of each instance, the stored values, the working
+folders of the tasks, and `summary.json` at the end: how many there are of each. What was read back
+is counted and replayed, and each state compared with that of the journal it comes from. Files of
+working folders have their hashes in the headers of tar; they are unpacked beside the working
+folders, and moved there once all is sound.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mlkit.bpmn.journal import archive_versions
 from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash
 from mlkit.bpmn.journal.parts import Archive
 from mlkit.bpmn.journal.records import Row, encode
+from mlkit.bpmn.people import links
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import FULL, enough_space, full_disk, replacing, sync
@@ -41,23 +43,33 @@ _UNPACKED = ".import-"
 """How the folder's name begins in which working folders are unpacked."""
 
 
-def export(session: Session, file: Path) -> dict[str, Any]:
+def export(session: Session, file: Path, with_keys: bool = False) -> dict[str, Any]:
     """Write all of a journal into a file.
 
+    Args:
+        session: The journal.
+        file: The file to write.
+        with_keys: Whether the key goes with it that signs the links of mails.
+
     Returns:
-        How many rows each table has, and how many stored values there are.
+        How many rows each table has, how many stored values there are, and whether the key is
+        there.
 
     Raises:
         UsageError: A process uses the journal.
+        InputMissing: The state folder has no key.
         ServiceUnavailable: The file cannot be written.
     """
     journal = session.journal
+    key = links.require_key(journal.folder) if with_keys else None
     with journal.transaction(), replacing(file, 0o600) as output:
         archive = journal.archive()
         archive.freeze()
         _require_unused(session)
         with tarfile.open(fileobj=output, mode="w") as tar:
             _add(tar, _MANIFEST, [_json(_manifest())])
+            if key is not None:
+                _add(tar, links.FILE_NAME, [key])
             rows = {
                 name: _add(tar, f"tables/{name}.jsonl", archive.read(name))
                 for name in archive.tables
@@ -71,7 +83,7 @@ def export(session: Session, file: Path) -> dict[str, Any]:
             done = {"rows": rows, "artifacts": len(stored)}
             kept = sum(each.name.startswith("work/") for each in tar.getmembers())
             _add(tar, _SUMMARY, [_json({**done, "work": kept})])
-    return done
+    return {**done, "keys": with_keys}
 
 
 def _manifest() -> dict[str, Any]:
@@ -107,7 +119,7 @@ def import_(session: Session, file: Path) -> dict[str, Any]:
     Raises:
         InputMissing: There is no such file.
         BadData: It is no such file, or damaged, or of another version.
-        UsageError: The journal is used, or holds something.
+        UsageError: The journal is used or holds something, or the state folder has another key.
         ServiceUnavailable: The disk is full.
     """
     with _open(file) as tar:
@@ -162,7 +174,9 @@ def _import_archive(session: Session, tar: tarfile.TarFile, file: Path) -> dict[
             _require_same(session, found.states, file)
             _require_whole(summarised, found.summary, {**found.done, "work": found.kept}, file)
             _move_work(unpacked, journal.folder)
-    return found.done
+            if found.key is not None:
+                links.keep_key(journal.folder, found.key)
+    return {**found.done, "keys": found.key is not None}
 
 
 @dataclass(slots=True)
@@ -170,16 +184,18 @@ class _Found:
     """What an archive holds.
 
     Attributes:
-        done: What `import_` returns.
+        done: What `import_` returns of rows and stored values.
         kept: How many members working folders have.
         states: The digest of the state of each instance.
         summary: How many there are of each, as the archive says; None where it does not.
+        key: The key that signs the links of mails; None where it was not exported.
     """
 
     done: dict[str, Any] = field(default_factory=lambda: {"rows": {}, "artifacts": 0})
     kept: int = 0
     states: dict[str, str | None] = field(default_factory=dict)
     summary: Any = None
+    key: bytes | None = None
 
 
 def _read(session: Session, archive: Archive, tar: tarfile.TarFile, unpacked: Path) -> _Found:
@@ -200,6 +216,9 @@ def _read(session: Session, archive: Archive, tar: tarfile.TarFile, unpacked: Pa
         elif kind == "work" and name and _is_plain(member):
             _unpack(tar, member, unpacked)
             found.kept += 1
+        elif kind == links.FILE_NAME:
+            found.key = b"".join(_lines(tar, member)).strip()
+            links.require_no_other_key(session.journal.folder, found.key)
         elif kind == _SUMMARY:
             found.summary = json.loads(b"".join(_lines(tar, member)))
     return found

@@ -11,16 +11,22 @@ import typer
 from mlkit.cli.bpmn.options import STATE, ArtifactsUrl, JournalUrl, State, reading
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, nanoseconds
-from mlkit.cli.output import Output
+from mlkit.cli.output import Output, of
 from mlkit.errors import UsageError
 
 
 @examples(
     "mlkit bpmn export journal.tar",
+    "mlkit bpmn export journal.tar --with-keys",
     "mlkit bpmn export journal.tar --journal postgresql://mlkit@db.example/pipelines",
 )
 def export(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    with_keys: Annotated[
+        bool,
+        typer.Option("--with-keys", help="Export the key that signs the links of mails, too."),
+    ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
     json: Json = False,
@@ -29,14 +35,15 @@ def export(
 
     The file has instances, definitions, schedules, data stores, mail, the audit log, stored values
     and working folders. A journal that a process uses is refused. The file contains all variables:
-    protect it like the state folder.
+    protect it like the state folder. With --with-keys, links of mails that were sent remain valid
+    where it is imported; whoever has the file can then make such links.
     """
     from mlkit.bpmn.runtime import transfer
 
     if file.exists():
         raise UsageError(f"{file}: already exists", hint="name another file")
     with reading(state, journal) as session:
-        _show("export", transfer.export(session, file), file, json)
+        _show("export", transfer.export(session, file, with_keys), file, json, of(context))
 
 
 @examples(
@@ -44,6 +51,7 @@ def export(
     "mlkit bpmn import journal.tar --journal postgresql://mlkit@db.example/pipelines",
 )
 def import_(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `export` has written.")],
     state: State = STATE,
     journal: JournalUrl = None,
@@ -60,7 +68,7 @@ def import_(
 
     transfer.require_exported(file)  # Before a journal is made.
     with Session(state, Settings(journal=journal, artifacts=artifacts), create=True) as session:
-        _show("import", transfer.import_(session, file), file, json)
+        _show("import", transfer.import_(session, file), file, json, of(context))
 
 
 @examples(
@@ -102,7 +110,12 @@ def prune(
         Output.line(f"{values} removed, {found['bytes'] / 1e6:.1f} MB")
 
 
-def _show(what: str, found: dict[str, Any], file: Path, json: bool) -> None:
+def _show(what: str, found: dict[str, Any], file: Path, json: bool, output: Output) -> None:
+    if found["rows"].get("mails") and not found["keys"]:
+        output.note(
+            "note: without the key that signs links, those of mails that were sent are not valid"
+            " where the journal is imported; see `mlkit bpmn export --with-keys`"
+        )
     if json:
         Output.document(f"bpmn.{what}", 1, {"file": str(file), **found})
         return

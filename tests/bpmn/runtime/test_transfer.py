@@ -11,6 +11,8 @@ import tarfile
 
 import pytest
 
+from mlkit.bpmn.journal.notices import NewMail
+from mlkit.bpmn.people.links import Links, key_of
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -230,6 +232,41 @@ def test_files_of_working_folders_that_are_there_stay(tmp_path, pipeline):
     with Session(tmp_path / "new", create=True) as session:
         import_(session, tmp_path / "journal.tar")
     assert (folder / "note.txt").read_text() == "newer"
+
+
+def test_a_link_that_was_sent_is_valid_where_the_journal_moved_with_its_key(
+    mlkit, tmp_path, pipeline
+):
+    with Session(tmp_path / "old", create=True) as session:
+        row = begin(session, pipeline)
+        outbox = session.journal.outbox
+        session.write(lambda _: outbox.add([NewMail("m", "task", 1, 1, "ann", "a@b.org")], 1.0))
+    lacking = mlkit("bpmn", "export", "k.tar", "--with-keys", "--state", "old")
+    assert (lacking.returncode, (tmp_path / "k.tar").exists()) == (66, False)
+    token = Links(key_of(tmp_path / "old")).make(f"{row.id}/1", "ann")
+
+    done = mlkit("bpmn", "export", "k.tar", "--with-keys", "--state", "old", "--json")
+    assert json.loads(done.stdout)["keys"]
+    assert (tmp_path / "k.tar").stat().st_mode & 0o777 == 0o600
+    done = mlkit("bpmn", "import", "k.tar", "--state", "new")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "new" / "links.key").stat().st_mode & 0o777 == 0o600
+    assert Links(key_of(tmp_path / "new")).read(token).person == "ann"
+
+    key_of(make_folder(tmp_path / "other"))
+    refused = mlkit("bpmn", "import", "k.tar", "--state", "other")
+    assert refused.returncode == 2
+    assert "another key" in refused.stderr
+
+    said = mlkit("bpmn", "export", "j.tar", "--state", "old").stderr
+    assert "--with-keys" in said
+    assert mlkit("bpmn", "import", "j.tar", "--state", "third").stderr == said
+    assert not (tmp_path / "third" / "links.key").exists()
+
+
+def make_folder(path):
+    path.mkdir()
+    return path
 
 
 def test_the_commands(mlkit, tmp_path, pipeline):
