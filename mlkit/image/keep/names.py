@@ -25,8 +25,10 @@ SHELL_LINE = re.compile(rb"(?<=\0)(?:/usr)?/s?bin/[A-Za-z0-9_.+-]{1,60} [\t -~]{
 """A line for a shell between two zero bytes: it begins with the path of a program."""
 SHARED = frozenset(("usr/share", "usr/local/share", "etc", "var/lib", "usr/lib", "usr/local/lib"))
 """Directories of the system whose parts code joins to paths."""
-PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
-SONAME = re.compile(rb"[A-Za-z0-9_+.-]++")
+# Programs are searched for these as a whole: a pattern that begins with plain text is found fast.
+PLUGINS = re.compile(rb"/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
+SONAME_END = re.compile(rb"\.so[A-Za-z0-9_+.-]*+")
+SONAME_LETTERS = bytes(each for each in range(128) if chr(each).isalnum()) + b"_+.-"
 LIBRARY = re.compile(rb"\.so(?:\.\d+)*+$")
 TEXT = re.compile(rb"[\t\n -~]{2,}")
 WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,]+")
@@ -114,12 +116,19 @@ def _beginnings(text: str, files: FileSystem) -> Iterator[str]:
 def _plugins(data: bytes, files: FileSystem) -> set[str]:
     """List the libraries in directories that one which loads libraries names: its plug-ins."""
     found = set()
-    for match in set(PLUGINS.findall(data)):
-        real, _ = files.walk(match.decode("ascii"))
+    for path in {_with_usr(data, match) for match in PLUGINS.finditer(data)}:
+        real, _ = files.walk(path.decode("ascii"))
         for name in sorted(files.children.get(real, ()) if real and real not in SYSTEM else ()):
             if name.endswith(".so"):
                 found.add(f"/{real}/{name}")
     return found
+
+
+def _with_usr(data: bytes, match: re.Match[bytes]) -> bytes:
+    """Return the path of a match, and `/usr` with it if that stands before."""
+    begin = match.start()
+    usr = b"/usr" if data.endswith(b"/usr", 0, begin) else b""
+    return usr + match[0]
 
 
 def _longest(text: str, files: FileSystem) -> str:
@@ -177,11 +186,18 @@ def _of_shell_lines(data: bytes, files: FileSystem, commands: frozenset[str]) ->
 
 
 def _libraries(data: bytes) -> set[str]:
-    """List what looks like names of libraries; a search is cheap where none can be."""
-    if b".so" not in data:
-        return set()
-    words = {each.strip(b"+.-") for each in SONAME.findall(data) if b".so" in each}
+    """List what looks like names of libraries."""
+    words = {each.strip(b"+.-") for each in _sonames(data)}
     return {each.decode("ascii") for each in words if LIBRARY.search(each[-NAME_MAX:])}
+
+
+def _sonames(data: bytes) -> Iterator[bytes]:
+    """List the words of letters, digits, and `_+.-` with `.so` in them."""
+    last = 0
+    for match in SONAME_END.finditer(data):
+        before = data[last : match.start()]
+        yield before[len(before.rstrip(SONAME_LETTERS)) :] + match[0]
+        last = match.end()
 
 
 def _words(texts: list[bytes]) -> set[str]:

@@ -9,7 +9,6 @@ from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry
 from mlkit.image.keep import class_files, names, packed
 from mlkit.image.keep.keep_set import KeepSet
-from mlkit.image.keep.machine_code import literals
 from mlkit.image.keep.naming import Naming
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.source_words import WORD, Words, commands_of_script, words_of
@@ -158,6 +157,8 @@ class OwnCode:
         return any(walk(f"{path}/{each}")[0] is not None for each in GO_ROOT)
 
     def _literals(self, said: names.Names, file: IO[bytes], found: elf.Elf) -> None:
+        from mlkit.image.keep.machine_code import literals  # NumPy, which most images do without
+
         for literal in literals(file):
             text = literal.decode(errors="replace")
             said.programs |= {text} if " " not in text else commands_of_script(literal)

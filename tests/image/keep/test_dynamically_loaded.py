@@ -8,6 +8,7 @@ from image.archives import Member, distribution, layer, saved
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
+from mlkit.image.keep import names
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
 from mlkit.image.packages.installed import read_packages
@@ -42,6 +43,34 @@ def kept(tmp_path, members, config, owned=None, own=(), **request):
         inventory = take(image)
         packages = read_packages(inventory)
         return plan(inventory, packages, Request(parse(config), **request)).reasons
+
+
+class Places:
+    """The directories of an image, each with one library."""
+
+    children = {place: {"x.so"} for place in ("lib/a", "usr/lib/a", "opt/lib/a")}  # noqa: RUF012
+
+    def walk(self, path):
+        found = path.strip("/")
+        return (found if found in self.children else None), []
+
+
+@pytest.mark.parametrize(
+    ("text", "libraries", "plugins"),
+    [
+        (b"libz.so\0libz.so.1\0", {"libz.so", "libz.so.1"}, set()),
+        (b"a libx.so.1-2 -liby.so: .so", {"liby.so"}, set()),
+        (b"liba.so.1liba.so", {"liba.so.1liba.so"}, set()),
+        (b"lib\xe9b.so.2\xe9.so", {"b.so.2"}, set()),
+        (b"/usr/lib/a\0", set(), {"/usr/lib/a/x.so"}),
+        (b"x/lib/a/usr/lib/a\0usr/lib/a", set(), {"/lib/a/x.so"}),
+        (b"/opt/lib/a", set(), {"/lib/a/x.so"}),
+    ],
+)
+def test_libraries_and_plug_ins_are_named_by_whole_words(text, libraries, plugins):
+    found = names.of_elf(text, frozenset({"dlopen"}), Places(), False, frozenset())
+    assert found.libraries == libraries
+    assert found.paths == plugins
 
 
 @pytest.mark.parametrize(
