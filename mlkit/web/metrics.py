@@ -24,9 +24,7 @@ BOUNDS = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 """Upper bounds of the latency buckets in seconds; a last bucket has none."""
-_BUCKETS = len(BOUNDS) + 1
-_HISTOGRAM = _BUCKETS + 1  # and the sum
-_PER_ROUTE = len(STATUSES) + 1 + _HISTOGRAM  # one more for any other status
+_PER_ROUTE = len(STATUSES) + 1 + len(BOUNDS) + 2  # any other status; the last bucket, and the sum
 
 
 class Layout:
@@ -36,17 +34,23 @@ class Layout:
         routes: Names of the routes that are counted.
         counters: Names of further counters.
         histograms: Names of further histograms of seconds.
+        bounds: The upper bounds of their buckets.
     """
 
     def __init__(
-        self, routes: Iterable[str], counters: Iterable[str] = (), histograms: Iterable[str] = ()
+        self,
+        routes: Iterable[str],
+        counters: Iterable[str] = (),
+        histograms: Iterable[str] = (),
+        bounds: tuple[float, ...] = BOUNDS,
     ) -> None:
         self.routes = {name: number * _PER_ROUTE for number, name in enumerate(routes)}
         end = len(self.routes) * _PER_ROUTE
         self.counters = {name: end + number for number, name in enumerate(counters)}
         end += len(self.counters)
-        self.histograms = {name: end + n * _HISTOGRAM for n, name in enumerate(histograms)}
-        self.width = end + len(self.histograms) * _HISTOGRAM
+        self.bounds, size = bounds, len(bounds) + 2
+        self.histograms = {name: end + n * size for n, name in enumerate(histograms)}
+        self.width = end + len(self.histograms) * size
 
 
 class SharedCounters:
@@ -79,15 +83,15 @@ class SharedCounters:
 
     def histogram(self, name: str) -> Durations:
         """Return a histogram of all processes."""
-        return self._durations(self.layout.histograms[name])
+        return self._durations(self.layout.histograms[name], self.layout.bounds)
 
     def request_histogram(self, route: str) -> Durations:
         """Return how long requests of a route took, in all processes."""
-        return self._durations(self.layout.routes[route] + len(STATUSES) + 1)
+        return self._durations(self.layout.routes[route] + len(STATUSES) + 1, BOUNDS)
 
-    def _durations(self, start: int) -> Durations:
-        sums = self.sums()
-        return Durations(tuple(sums[start : start + _BUCKETS]), sums[start + _BUCKETS])
+    def _durations(self, start: int, bounds: tuple[float, ...]) -> Durations:
+        sums, end = self.sums(), start + len(bounds) + 1
+        return Durations(tuple(sums[start:end]), sums[end], bounds)
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,14 @@ class Durations:
     """What a histogram holds.
 
     Attributes:
-        buckets: How many durations are in each bucket, those up to `BOUNDS` and the rest.
+        buckets: How many durations are in each bucket, those up to the bounds and the rest.
         total: Their sum in seconds.
+        bounds: The upper bounds of the buckets.
     """
 
     buckets: tuple[float, ...]
     total: float
+    bounds: tuple[float, ...] = BOUNDS
 
     @property
     def count(self) -> float:
@@ -124,12 +130,12 @@ class Durations:
         wanted, below = share * self.count, 0.0
         if not self.count:
             return None
-        for number, (bound, inside) in enumerate(zip(BOUNDS, self.buckets, strict=False)):
+        for number, (bound, inside) in enumerate(zip(self.bounds, self.buckets, strict=False)):
             if inside and below + inside >= wanted:
-                low = BOUNDS[number - 1] if number else 0.0
+                low = self.bounds[number - 1] if number else 0.0
                 return low + (bound - low) * (wanted - below) / inside
             below += inside
-        return BOUNDS[-1]
+        return self.bounds[-1]
 
 
 class Counters:
@@ -153,17 +159,17 @@ class Counters:
 
     def observe(self, histogram: str, seconds: float) -> None:
         """Count a duration."""
-        self._observe(self.layout.histograms[histogram], seconds)
+        self._observe(self.layout.histograms[histogram], self.layout.bounds, seconds)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request: its route, its status and its duration."""
         start = self._routes[route]
         self.values[start + self._STATUS.get(status, len(STATUSES))] += 1
-        self._observe(start + len(STATUSES) + 1, seconds)
+        self._observe(start + len(STATUSES) + 1, BOUNDS, seconds)
 
-    def _observe(self, start: int, seconds: float) -> None:
-        self.values[start + bisect_left(BOUNDS, seconds)] += 1
-        self.values[start + _BUCKETS] += seconds
+    def _observe(self, start: int, bounds: tuple[float, ...], seconds: float) -> None:
+        self.values[start + bisect_left(bounds, seconds)] += 1
+        self.values[start + len(bounds) + 1] += seconds
 
 
 class Counter(NamedTuple):
@@ -246,7 +252,7 @@ class _Collector:
             "mlkit_request_seconds", "From a request's arrival to its answer.", labels=["route"]
         )
         for route, start in self._used_routes():
-            buckets, total = self._buckets(start + len(STATUSES) + 1)
+            buckets, total = self._buckets(start + len(STATUSES) + 1, BOUNDS)
             family.add_metric([route], buckets, total)
         return family
 
@@ -275,21 +281,26 @@ class _Collector:
         from prometheus_client.core import HistogramMetricFamily
 
         if not shown.label:
-            buckets, total = self._buckets(self._layout.histograms[shown.histogram])
+            buckets, total = self._further(shown.histogram)
             return HistogramMetricFamily(
                 f"mlkit_{name}", shown.help, buckets=buckets, sum_value=total
             )
         family = HistogramMetricFamily(f"mlkit_{name}", shown.help, labels=[shown.label])
         for value, histogram in shown.histograms.items():
-            family.add_metric([value], *self._buckets(self._layout.histograms[histogram]))
+            family.add_metric([value], *self._further(histogram))
         return family
 
-    def _buckets(self, start: int) -> tuple[Sequence[tuple[str, float]], float]:
+    def _further(self, histogram: str) -> tuple[Sequence[tuple[str, float]], float]:
+        return self._buckets(self._layout.histograms[histogram], self._layout.bounds)
+
+    def _buckets(
+        self, start: int, bounds: tuple[float, ...]
+    ) -> tuple[Sequence[tuple[str, float]], float]:
         buckets, total = [], 0.0
-        for offset, bound in enumerate((*map(str, BOUNDS), "+Inf")):
+        for offset, bound in enumerate((*map(str, bounds), "+Inf")):
             total += self._sums[start + offset]
             buckets.append((bound, total))
-        return buckets, self._sums[start + _BUCKETS]
+        return buckets, self._sums[start + len(bounds) + 1]
 
 
 def exposition(counters: SharedCounters, shown: Shown = Shown()) -> bytes:  # noqa: B008

@@ -152,12 +152,17 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Entry:
-    """One event to append, with its trace, and what the task printed that it ended."""
+    """One event to append, with its trace, and what the task printed that it ended.
+
+    Attributes:
+        ends: Whether the instance has ended with it.
+    """
 
     at: float
     event: AnyEvent
     trace: list[Hop]
     log: Log | None = None
+    ends: bool = False
 
 
 @dataclass(slots=True)

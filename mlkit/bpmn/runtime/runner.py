@@ -146,6 +146,8 @@ class Runner:
         self._note_applied(running, Entry(at, event, outcome.trace, log), outcome.effects)
 
     def _note_applied(self, running: Running, entry: Entry, effects: list[AnyEffect]) -> None:
+        entry.ends = running.state.status != "running" and not running.has_ended
+        running.has_ended |= entry.ends
         running.changes.entries.append(entry)
         self.dirty[running.number] = running
         for each in effects:

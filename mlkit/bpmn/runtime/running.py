@@ -25,6 +25,7 @@ class Running:
         meanwhile: What other tasks have changed in it while a task ran, by its activation.
         elsewhere: The same, of tasks that workers elsewhere have done: paths, and when (ns).
         received: How often workers elsewhere have changed it.
+        has_ended: Whether one of its events has ended it.
         is_released: Whether its last commit has left it to anybody.
         is_dropped: Whether this process has left it alone; another one may have it.
     """
@@ -43,5 +44,6 @@ class Running:
     meanwhile: dict[int, dict[str, KeptFile | None]] = field(default_factory=dict)
     elsewhere: dict[int, dict[str, int]] = field(default_factory=dict)
     received: int = 0
+    has_ended: bool = False
     is_released: bool = False
     is_dropped: bool = False

@@ -29,6 +29,7 @@ from mlkit.bpmn.server import (
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.bpmn.server.reach import guard_route
+from mlkit.bpmn.server.telemetry import SECONDS
 from mlkit.web.access import Loopback
 from mlkit.web.application import OTHER, Request, Response, Route, Scope
 from mlkit.web.description import Description
@@ -116,7 +117,7 @@ def application(context: Context) -> tuple[PathApplication, Counters]:
     path, assets = pages.route()
     found[path] = assets
     names = [each.name for each in found.values()]
-    layout = Layout([*names, OTHER], metrics.COUNTERS, metrics.HISTOGRAMS)
+    layout = Layout([*names, OTHER], metrics.COUNTERS, metrics.HISTOGRAMS, SECONDS)
     context.counters = SharedCounters(layout, 1)
     counters = context.counters.row(0)
     made = Interface(

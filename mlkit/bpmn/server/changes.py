@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
@@ -33,6 +34,7 @@ class Changes:
         self._feed = feed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._counters: Counters | None = None
+        self._uncounted: list[Callable[[Counters], None]] = []
         self._telemetry = telemetry
         self._lock = threading.Lock()
         self._news: dict[str, dict[str, Any]] = {}
@@ -40,18 +42,20 @@ class Changes:
 
     def tell(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
         """Notify the watchers of a loop from now on, and count."""
+        with self._lock:
+            self._counters, uncounted = counters, self._uncounted
+            self._uncounted = []
+            for each in uncounted:
+                each(counters)
         self._loop = loop
-        self._counters = counters
 
     def count_leases(self, change: str, number: int) -> None:
         """Count, in the engine's thread, instances that were taken, or lost to another host."""
-        if self._counters is not None:
-            self._counters.add(change, number)
+        self._count(lambda counters: counters.add(change, number))
 
     def note(self, running: Running, entry: Entry) -> None:
         """Note, in the engine's thread, that an instance has moved."""
-        if self._counters is not None:
-            metrics.count(self._counters, running, entry)
+        self._count(lambda counters: metrics.count(counters, running, entry))
         if self._telemetry is not None:
             self._telemetry.note(running, entry)
         _log(running, entry)
@@ -70,6 +74,14 @@ class Changes:
             self._news[running.id] = change
         if is_first:
             self._loop.call_soon_threadsafe(self._publish)
+
+    def _count(self, add: Callable[[Counters], None]) -> None:
+        """Count now, or once it is known where: the engine moves before anything is served."""
+        with self._lock:
+            if self._counters is None:
+                self._uncounted.append(add)
+            else:
+                add(self._counters)
 
     def forget_all_but(self, watched: set[str]) -> None:
         """Forget the last events of instances that nobody watches."""
@@ -93,7 +105,7 @@ def _log(running: Running, entry: Entry) -> None:
             "attempt %d at %s of instance %s failed", log.attempt, log.element, running.id,
             extra={**about, "element": log.element, "attempt": log.attempt},
         )  # fmt: skip
-    if state.status != "running":
+    if entry.ends:
         logger.info(
             "instance %s of %s is %s", running.id, state.process, state.status,
             extra={**about, "state": state.status},

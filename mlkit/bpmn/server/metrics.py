@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from mlkit.bpmn.journal.notices import MAIL_STATES
-from mlkit.bpmn.journal.records import ENDED, STATES, Entry
+from mlkit.bpmn.journal.records import ENDED, STATES, Entry, Log
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
@@ -41,25 +41,34 @@ _HISTOGRAMS = {
     "bpmn_instance_seconds": Histogram("From the start of an instance to its end.", "instance"),
     "bpmn_attempt_seconds": Histogram("Time of an attempt at a script or callable.", "attempt"),
     "bpmn_queue_seconds": Histogram(
-        "From the arrival of a token at a script to its beginning.", "queue"
+        "From the arrival of a token at a script to the beginning of its first attempt.", "queue"
     ),
 }
 
 
 def count(counters: Counters, running: Running, entry: Entry) -> None:
     """Count an event of an instance, in the engine's thread."""
-    log, status = entry.log, running.state.status
+    log = entry.log
     if log is not None:
         counters.add("attempts")
         counters.observe("attempt", log.duration)
         if log.outcome not in ("completed", "error"):
             counters.add("failures")
-        for hop in entry.trace[:1]:
-            if hop.element == log.element and hop.began:
-                counters.observe("queue", max(0.0, entry.at - hop.began - log.duration))
-    if status in COUNTERS and running.row is not None:
-        counters.add(status)
+        # Of later attempts, those before them and the pauses between are no time in a queue.
+        if log.attempt == 1 and (arrived := _find_arrival(running, entry, log)):
+            counters.observe("queue", max(0.0, log.ended - log.duration - arrived))
+    if entry.ends and running.row is not None:
+        counters.add(running.state.status)
         counters.observe("instance", max(0.0, entry.at - running.row.created))
+
+
+def _find_arrival(running: Running, entry: Entry, log: Log) -> float:
+    """Return when the token arrived whose attempt an event concludes; 0 where that is unknown."""
+    for hop in entry.trace[:1]:
+        if hop.element == log.element and hop.began:
+            return hop.began
+    there = running.state.activations.get(getattr(entry.event, "id", 0))
+    return there.began if there is not None and there.node == log.element else 0.0
 
 
 def routes(context: Context) -> dict[str, Route]:

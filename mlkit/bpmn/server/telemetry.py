@@ -5,7 +5,10 @@ An instance is a trace: one span from its start to its end, and one for each att
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
+import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,8 +23,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.trace import SpanProcessor
 
-_SECONDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 86400.0)
+SECONDS = (
+    *(0.001, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 14400.0),
+    *(86400.0, 604800.0),
+)
+"""Upper bounds of the buckets: a script takes milliseconds, an instance that asks people days."""
+_FLUSH_LIMIT = 3.0
+"""Seconds that a collector has to take what is left at the end."""
 _DONE = ("completed", "error")
+logger = logging.getLogger("mlkit.bpmn")
 
 
 class Telemetry:
@@ -44,9 +54,9 @@ class Telemetry:
         self._resource = Resource.create(about)
         view = View(
             instrument_name="mlkit.bpmn.*.duration",
-            aggregation=ExplicitBucketHistogramAggregation(_SECONDS),
+            aggregation=ExplicitBucketHistogramAggregation(SECONDS),
         )
-        self._meters = MeterProvider([reader], self._resource, views=[view])
+        self._meters = MeterProvider([reader], self._resource, views=[view], shutdown_on_exit=False)
         meter = self._meters.get_meter("mlkit.bpmn")
         self._attempts = meter.create_histogram(
             "mlkit.bpmn.attempt.duration", "s", "Time of an attempt at a task."
@@ -62,7 +72,7 @@ class Telemetry:
             labels = {"definition": process, "element": entry.log.element}
             self._attempts.record(entry.log.duration, {**labels, "outcome": entry.log.outcome})
             self._attempt(running, entry, entry.log)
-        if running.state.status != "running" and running.row is not None:
+        if entry.ends and running.row is not None:
             seconds = max(0.0, entry.at - running.row.created)
             self._instances.record(seconds, {"definition": process, "state": running.state.status})
             self._instance(running, entry.at, running.row.created, running.row.key)
@@ -120,9 +130,18 @@ class Telemetry:
         )
 
     def close(self) -> None:
-        """Send what is left."""
-        self._spans.shutdown()
-        self._meters.shutdown()
+        """Send what is left; a collector that does not take it soon delays no stop."""
+        parts = [
+            threading.Thread(target=each.shutdown, name="telemetry", daemon=True)
+            for each in (self._spans, self._meters)
+        ]
+        deadline = time.monotonic() + _FLUSH_LIMIT
+        for each in parts:
+            each.start()
+        for each in parts:
+            each.join(max(0.0, deadline - time.monotonic()))
+        if any(each.is_alive() for each in parts):
+            logger.warning("the collector did not take the last traces and metrics; they are lost")
 
 
 def require_endpoint(url: str) -> None:

@@ -109,7 +109,42 @@ def test_an_instance_is_a_trace_and_an_attempt_a_span_that_its_script_knows(tmp_
     assert good.attributes["mlkit.instance"] == row.id
 
 
-def test_a_server_reports_to_a_collector_of_otlp(tmp_path, diagram, collector, own_server):
+def test_an_instance_whose_branches_end_in_one_commit_is_one_span(tmp_path, diagram):
+    exporter = InMemorySpanExporter()
+    telemetry = Telemetry(SimpleSpanProcessor(exporter), InMemoryMetricReader())
+    timers = "".join(
+        f'<intermediateCatchEvent id="t{n}"><timerEventDefinition>'
+        "<timeDuration>PT0.2S</timeDuration></timerEventDefinition></intermediateCatchEvent>"
+        f'<endEvent id="e{n}"/>'
+        for n in (1, 2)
+    )
+    body = f'<startEvent id="s"/><parallelGateway id="g"/>{timers}'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>g g>t1 g>t2 t1>e1 t2>e2"))
+    with Reporting(tmp_path / "state", telemetry) as session:
+        session.advance([session.begin(tmp_path / "p.bpmn", {})])
+    assert [each.name for each in exporter.get_finished_spans()] == ["p"]
+
+
+def test_a_collector_that_takes_nothing_delays_no_stop(caplog):
+    released, is_taken = threading.Event(), False
+
+    class Stuck(SimpleSpanProcessor):
+        def shutdown(self):
+            nonlocal is_taken
+            released.wait(60)
+            is_taken = True
+
+    Telemetry(Stuck(InMemorySpanExporter()), InMemoryMetricReader()).close()
+    assert not is_taken
+    assert "they are lost" in caplog.text
+    released.set()
+
+
+def test_a_server_reports_to_a_collector_of_otlp(
+    tmp_path, diagram, collector, own_server, monkeypatch
+):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
     body = f'{ENDS}<scriptTask id="good"><script>{READS}</script></scriptTask>'
     (tmp_path / "p.bpmn").write_text(diagram(body, "s>good good>e"))
     server = own_server("--otlp", collector.url)
@@ -117,6 +152,7 @@ def test_a_server_reports_to_a_collector_of_otlp(tmp_path, diagram, collector, o
         instance = session.begin(tmp_path / "p.bpmn", {}, key="order-7").id
     path = f"/api/v1/instances/{instance}"
     server.wait(lambda: server("GET", path).json()["state"] == "completed")
+    server.wait(lambda: len(collector.spans) == 2 and len(collector.metrics) >= 2)
     assert server.stop() == 143
     assert set(collector.spans) == {"p", "good"}
     root, attempt = collector.spans["p"], collector.spans["good"]
