@@ -189,6 +189,12 @@ class Client:
         """Return the diagram that an instance follows, as XML."""
         return self._send("GET", _path("instances", instance, "diagram")).content
 
+    def files(self, instance: str) -> dict[str, bytes]:
+        """Return the diagram that an instance follows, and the files that it uses, by name."""
+        found = self.request("GET", _path("instances", instance, "files"))
+        beside = {name: text.encode() for name, text in found["files"].items()}
+        return {**beside, found["diagram"]: self.diagram(instance)}
+
     def progress(self, instance: str) -> Document:
         """Return how far an instance has come, by the ids of its `elements`."""
         return self.request("GET", _path("instances", instance, "progress"))

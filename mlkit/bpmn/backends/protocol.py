@@ -65,7 +65,8 @@ class Backend(Lists, Protocol):
     def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
         """Return a `scenario` of an instance, `notes` of what it cannot say, and what is `masked`.
 
-        On a journal it names the diagram from `folder`; that of a server is beside the scenario.
+        On a journal it names the diagram from `folder`. Of a server it has `files`, the diagram and
+        what that uses, to be beside the scenario.
         """
 
     def drawing(self, instance: str) -> Drawing:

@@ -51,8 +51,9 @@ class ServerBackend:
         return self._client.request("GET", f"/instances/{_id(instance)}/artifacts")
 
     def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
-        """Return a scenario of an instance, with secrets masked; its diagram is beside it."""
-        return self._client.scenario(_id(instance), run_scripts)
+        """Return a scenario of an instance, with secrets masked, and the files that it needs."""
+        found = self._client.scenario(_id(instance), run_scripts)
+        return {**found, "files": self._client.files(_id(instance))}
 
     def drawing(self, instance: str) -> Drawing:
         """Return what a picture of an instance is drawn from."""

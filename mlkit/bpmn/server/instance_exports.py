@@ -1,4 +1,4 @@
-"""`/api/v1/instances/{instance}/scenario, picture, diagram, progress`: an instance taken along."""
+"""`/api/v1/instances/{instance}/scenario, picture, diagram, files, progress`: taken along."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlkit.bpmn.scenarios.secrets import mask_secrets
 from mlkit.bpmn.server.answers import GONE, answer
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.task_pages import FILE_HEADERS, picture_for
-from mlkit.bpmn.server.types import InstanceProgress, Reached, RecordedScenario
+from mlkit.bpmn.server.types import InstanceFiles, InstanceProgress, Reached, RecordedScenario
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import path_parameter, query
@@ -74,6 +74,14 @@ def routes(context: Context) -> dict[str, Route]:
             "getInstanceDiagram",
             "The diagram that an instance follows, deployed or not.",
             Answer("BPMN as XML.", media="application/xml"),
+            (),
+        ),
+        (
+            "files",
+            made.files,
+            "getInstanceFiles",
+            "The scripts, forms, decisions and called diagrams beside the diagram of an instance.",
+            Answer("The files, by their names.", InstanceFiles),
             (),
         ),
         (
@@ -159,6 +167,16 @@ class _Exports:
 
         headers = ((b"content-type", b"application/xml"),)
         return Response(await self._find(request, read), headers=headers)
+
+    async def files(self, request: Request) -> Response:
+        query(request, ())
+
+        def read(service: Service, name: str) -> InstanceFiles:
+            row = service.journal.find(name)
+            file, _, resources = service.journal.definition(row.definition)
+            return InstanceFiles(row.id, file, dict(resources))
+
+        return answer(await self._find(request, read))
 
     async def progress(self, request: Request) -> Response:
         query(request, ())

@@ -160,6 +160,17 @@ class RecordedScenario(msgspec.Struct):
     masked: list[str]
 
 
+class InstanceFiles(msgspec.Struct):
+    """The files beside the diagram that an instance follows: scripts, forms, decisions, diagrams.
+
+    `diagram` is the name of the diagram, which has a path of its own; `files` are texts by names.
+    """
+
+    instance: str
+    diagram: str
+    files: dict[str, str]
+
+
 class Reached(msgspec.Struct):
     """What an instance did at an element.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,6 +16,7 @@ from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.scenarios.scenario import Scenario
@@ -25,6 +28,7 @@ class _Recorded(NamedTuple):
     Attributes:
         notes: What it cannot say.
         masked: The names of the secrets that are not in it.
+        files: The files that were written beside it.
         differences: Where its run differs from the instance.
         played: Whether it was played.
     """
@@ -32,6 +36,7 @@ class _Recorded(NamedTuple):
     scenario: Scenario
     notes: list[str]
     masked: list[str]
+    files: list[str]
     differences: list[str]
     played: bool
 
@@ -39,7 +44,7 @@ class _Recorded(NamedTuple):
 @examples(
     "mlkit bpmn scenario 3f2a9c1b -o scenario.json",
     "mlkit bpmn scenario 3f2a9c1b --run-scripts -o scenario.json",
-    "mlkit bpmn scenario 3f2a9c1b --server https://flows.example.org --diagram training.bpmn",
+    "mlkit bpmn scenario 3f2a9c1b -o tests/approved.json --server https://flows.example.org",
 )
 @with_place
 def scenario(
@@ -61,9 +66,16 @@ def scenario(
         typer.Option(
             "--diagram",
             metavar="FILE",
-            help="Diagram to play (default: the instance's; of a server, the one beside OUTPUT).",
+            help="Diagram to play (default: the instance's).",
         ),
     ] = None,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files/--no-files",
+            help="Write the diagram of a server and the files that it uses beside OUTPUT.",
+        ),
+    ] = True,
     place: Place,
     json: Json = False,
 ) -> None:
@@ -71,7 +83,9 @@ def scenario(
 
     The scenario has answers, messages and results with their times, and how the instance ended. It
     is played at once. Exits 1 when that run differs from the instance; each difference is a line on
-    standard error. A server masks secrets; its scenario is played if the diagram is here.
+    standard error. A server masks secrets. Its diagram, scripts, forms and decisions are written
+    beside OUTPUT, so that `mlkit bpmn test` plays it there; with --no-files or --diagram it is
+    played with what is here. Playing it runs what is not mocked on this machine.
     """
     from msgspec import convert, to_builtins
 
@@ -88,8 +102,10 @@ def scenario(
     made.name = name or f"as instance {instance}"
     if diagram is not None:
         made.diagram = os.path.relpath(diagram.absolute(), folder.resolve())
-    is_here = not where.is_server or diagram is not None or (folder / made.diagram).exists()
-    recorded = _play(made, found, folder, is_here)
+    needed = found.get("files", {}) if files and diagram is None else {}
+    with _beside(file, folder, needed) as (here, written):
+        is_here = not where.is_server or diagram is not None or (here / made.diagram).exists()
+        recorded = _play(made, found, here, is_here)._replace(files=written)
     if file is not None or not json:
         _write(made, file, output)
     if json:
@@ -99,6 +115,31 @@ def scenario(
     _conclude(recorded, output)
 
 
+@contextmanager
+def _beside(
+    file: Path | None, folder: Path, needed: Mapping[str, bytes]
+) -> Iterator[tuple[Path, list[str]]]:
+    """Write what a scenario needs beside it, or where nothing is written, into a scratch folder.
+
+    Returns:
+        The folder in which the scenario can be played, and what was written beside it.
+    """
+    from mlkit.bpmn.scenarios.files import write_files
+    from mlkit.scratch import scratch
+
+    if not needed:
+        yield folder, []
+    elif file is None:
+        with scratch("mlkit-scenario-") as place:
+            write_files(needed, place)
+            yield place, []
+    elif file.name in needed:
+        hint = "name another OUTPUT"
+        raise UsageError(f"{file}: a file that the scenario needs has this name", hint=hint)
+    else:
+        yield folder, write_files(needed, folder)
+
+
 def _play(scenario: Scenario, found: dict[str, Any], folder: Path, is_here: bool) -> _Recorded:
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.bpmn.scenarios.recording import leave_order_open
@@ -106,13 +147,13 @@ def _play(scenario: Scenario, found: dict[str, Any], folder: Path, is_here: bool
 
     notes, masked = list(found["notes"]), list(found["masked"])
     if not is_here:
-        return _Recorded(scenario, notes, masked, [], False)
+        return _Recorded(scenario, notes, masked, [], [], False)
     played = run_scenario(scenario, folder, Settings())
     differences = played.differences
     if leave_order_open(scenario, played):
         notes.append("what ran at once ended in another order, so that no order is expected")
         differences = []
-    return _Recorded(scenario, notes, masked, differences, True)
+    return _Recorded(scenario, notes, masked, [], differences, True)
 
 
 def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
@@ -128,6 +169,8 @@ def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
 
 
 def _conclude(recorded: _Recorded, output: Output) -> None:
+    if recorded.files:
+        output.note(f"beside it: {', '.join(recorded.files)}")
     for each in recorded.notes:
         output.note(f"note: {each}")
     if recorded.masked:
@@ -135,7 +178,7 @@ def _conclude(recorded: _Recorded, output: Output) -> None:
     for each in recorded.differences:
         output.note(f"difference: {each}")
     if not recorded.played:
-        output.note(f"not played: {recorded.scenario.diagram} is not here; see --diagram")
+        output.note(f"not played: {recorded.scenario.diagram} is not here; see --files, --diagram")
         return
     if recorded.differences:
         output.note("the scenario does not play as the instance ran: edit it, or its expectations")

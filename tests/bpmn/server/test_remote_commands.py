@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from mlkit.bpmn import Client
+from mlkit.bpmn.scenarios.files import write_files
 from mlkit.cli.main import main
 from mlkit.errors import InputMissing, UsageError
 
@@ -186,7 +187,7 @@ def test_a_scenario_of_a_server_is_played_where_its_diagram_is(terminal, tmp_pat
     assert done[0] == 0
     file = tmp_path / "tests" / "s.json"
     file.parent.mkdir()
-    code, _, err = terminal.there("scenario", instance, "-o", file)
+    code, _, err = terminal.there("scenario", instance, "-o", file, "--no-files")
     assert (code, "not played: form.bpmn is not here" in err) == (0, True)
     (tmp_path / "form.bpmn").write_text(_diagram_of("form"))
     chosen = ("--diagram", tmp_path / "form.bpmn", "--name", "mine")
@@ -208,6 +209,78 @@ def test_a_scenario_of_a_server_is_played_where_its_diagram_is(terminal, tmp_pat
     assert terminal.there("cancel", waits)[0] == 0
     code, _, err = terminal.there("scenario", waits)
     assert (code, "is cancelled" in err) == (2, True)
+
+
+USES = """<startEvent id="s"/>
+<scriptTask id="make" scriptFormat="python" camunda:resource="deployment://scripts/make.py"/>
+<userTask id="ask" camunda:formKey="camunda-forms:deployment:ask.form"/>
+<serviceTask id="call" camunda:class="own:double"/>
+<businessRuleTask id="rule" camunda:decisionRef="grade" camunda:resultVariable="grade"
+ camunda:mapDecisionResult="singleEntry"/>
+<callActivity id="sub" calledElement="called"/><endEvent id="e"/>"""
+DECISION = """<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" id="d" name="d"
+ namespace="d"><decision id="grade" name="grade"><variable name="grade"/>
+<literalExpression><text>if y > 5 then "high" else "low"</text></literalExpression></decision>
+</definitions>"""
+FILES = {
+    "scripts/make.py": "import datetime\ny = x + 1\nday = datetime.date(2026, 1, 2)\n",
+    "ask.form": '{"type": "default", "id": "ask", "components":'
+    ' [{"type": "textfield", "key": "password"}, {"type": "number", "key": "rate"}]}',
+    "own.py": "def double(y):\n    return {'z': 2 * y}\n",
+    "grade.dmn": DECISION,
+}
+
+
+def test_a_scenario_of_a_server_plays_in_an_empty_folder(terminal, tmp_path):
+    flows = "s>make make>ask ask>call call>rule rule>sub sub>e"
+    called = SCRIPT.format("w = 1")
+    files = {
+        "uses.bpmn": _diagram_of("uses", USES, flows),
+        "called.bpmn": _diagram_of("called", ENDS + called, "s>work work>e"),
+        **FILES,
+    }
+    sent = [("file", (name, text)) for name, text in files.items()]
+    answer = terminal.server("POST", f"{V1}/definitions", files=sent)
+    assert answer.status_code == 201, answer.text
+    instance = terminal.begin("uses", variables={"x": 4})
+    code, _, err = terminal.there("complete", f"{instance}/ask", "--set", "password=4711-1")
+    assert code in (0, 3), err
+    terminal.server.wait(
+        lambda: terminal.server("GET", f"{V1}/instances/{instance}").json()["state"] == "completed"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for options in ((), ("--run-scripts",)):  # Once more: the same files are there.
+        code, _, err = terminal.there("scenario", instance, "-o", empty / "s.json", *options)
+        assert (code, "played: as the instance ran" in err) == (0, True), err
+        assert terminal.run("test", empty / "s.json")[0] == 0
+    names = {str(each.relative_to(empty)) for each in empty.rglob("*") if each.is_file()}
+    assert names == {*files, "s.json"}
+    text = (empty / "s.json").read_text()
+    assert ("4711-1" in text, '"password": "******"' in text) == (False, True)
+
+    (empty / "own.py").write_text("def double(y):\n    return {'z': 0}\n")
+    before = (empty / "s.json").read_text()
+    code, _, err = terminal.there("scenario", instance, "-o", empty / "s.json")
+    assert (code, "own.py: another file has the name" in err) == (2, True)
+    assert (empty / "s.json").read_text() == before
+    assert terminal.there("scenario", instance, "-o", empty / "own.py")[0] == 2
+    code, out, _ = terminal.there("scenario", instance, "--json")
+    assert (code, json.loads(out)["played"], json.loads(out)["files"]) == (0, True, [])
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "/tmp/evil", "a/../../evil", "link/evil", "x://../evil"]
+)
+def test_no_file_of_a_scenario_leaves_its_folder(tmp_path, name):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError):
+        write_files({"a.bpmn": b"a", name: b"evil"}, folder)
+    assert not list(tmp_path.rglob("evil"))
+    assert not (folder / "a.bpmn").exists()
 
 
 def test_an_instance_is_drawn_by_a_server_as_by_its_journal(terminal, both, tmp_path):
@@ -240,10 +313,11 @@ def test_an_instance_is_drawn_by_a_server_as_by_its_journal(terminal, both, tmp_
     assert "See" in text
 
 
-def _diagram_of(key):
+def _diagram_of(key, body="", flows=""):
     from tests.bpmn.conftest import diagram
 
-    body, flows = BODIES[key]
+    if not body:
+        body, flows = BODIES[key]
     return diagram(body, flows).replace('process id="p"', f'process id="{key}"')
 
 
