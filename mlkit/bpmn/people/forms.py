@@ -61,7 +61,7 @@ class Entry:
         variables: Mapping[str, Any],
     ) -> None:
         self.form = form
-        self.given = _flat(given, {each.id for each in form})
+        self.given = flat(given, {each.id for each in form})
         self.defaults = {name: _plain(each) for name, each in defaults.items()}
         self.variables = variables
         self.data = nest((each.id, self._get_value(each)) for each in form if each.value is None)
@@ -219,13 +219,13 @@ def nest(values: Iterator[tuple[str, Any]] | Any) -> dict[str, Any]:
     return found
 
 
-def _flat(given: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+def flat(given: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     """Name values by their paths, where objects stand for the fields in them."""
     found: dict[str, Any] = {}
     for name, value in given.items():
         inside = isinstance(value, dict) and any(each.startswith(f"{name}.") for each in known)
         if inside and name not in known:
-            found |= _flat({f"{name}.{key}": each for key, each in value.items()}, known)
+            found |= flat({f"{name}.{key}": each for key, each in value.items()}, known)
         else:
             found[name] = value
     return found

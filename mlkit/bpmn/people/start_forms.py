@@ -9,9 +9,11 @@ from typing import Any
 
 from mlkit.bpmn.definition.model import FormField, Process
 from mlkit.bpmn.people import tasks
-from mlkit.bpmn.people.forms import Entry, Form
+from mlkit.bpmn.people.forms import Entry, Form, flat, nest, pack_variables
 from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack
+
+_HINT = "its fields: GET /api/v1/definitions/PROCESS/form; files are uploaded on its page"
 
 
 def form_of(process: Process) -> Form:
@@ -36,7 +38,38 @@ def fill(form: Form, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     values, problems = entry(form, given).values()
     if problems:
-        raise BadData(f"start form: {'; '.join(problems)}")
+        raise BadData(f"start form: {'; '.join(problems)}", hint=_HINT)
+    return values
+
+
+def fill_with_others(form: Form, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values that a form asks for, among others that it does not know.
+
+    Returns:
+        All variables to start with, as they are stored.
+
+    Raises:
+        BadData: A value of the form is wrong or missing, or another cannot be stored.
+    """
+    if not form:
+        return pack_variables(given)
+    known = {each.id for each in form}
+    objects = {each.partition(".")[0] for each in known if "." in each}
+    for name in sorted(objects - known):
+        if not isinstance(given.get(name, {}), dict):
+            raise BadData(f"start form: {name}: is not an object with its fields")
+    outside = {name: e for name, e in given.items() if name not in known | objects}
+    asked = flat({name: e for name, e in given.items() if name not in outside}, known)
+    values = fill(form, {name: e for name, e in asked.items() if name in known})
+    beside = pack_variables(nest((n, e) for n, e in asked.items() if n not in known))
+    return _merge({**pack_variables(outside), **values}, beside)
+
+
+def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what others have within the same objects."""
+    for name, each in others.items():
+        here = values.get(name)
+        values[name] = _merge(here, each) if isinstance(here, dict) else each
     return values
 
 

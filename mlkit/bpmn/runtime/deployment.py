@@ -29,7 +29,8 @@ from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import CONDITION, Deployed, Row, encode
 from mlkit.bpmn.lint import validation
-from mlkit.bpmn.people.forms import pack_variables
+from mlkit.bpmn.people import start_forms
+from mlkit.bpmn.people.forms import Form
 from mlkit.bpmn.runtime import session as sessions
 from mlkit.bpmn.runtime.diagrams import (
     engine_of,
@@ -305,6 +306,7 @@ class Starter:
         self._engines = engines
         self._options: dict[str, dict[str, Any]] = {}
         self._begin_at_once: dict[tuple[str, str], bool] = {}
+        self._forms: dict[tuple[str, str], Form] = {}
 
     def start(self, journal: Journal, request: Request) -> Row:
         """Add an instance, inside a transaction.
@@ -312,9 +314,8 @@ class Starter:
         Raises:
             InputMissing: The definition is not deployed, or has no such message.
             UsageError: The key has started something else, or the definition begins nowhere.
-            BadData: A variable cannot be stored.
+            BadData: A variable cannot be stored, or the start form does not accept it.
         """
-        variables = pack_variables(request.variables)
         digest = _digest(request)
         if request.once is not None:
             done = journal.deployments.started(request.once)
@@ -325,6 +326,9 @@ class Starter:
             if done is not None:
                 return journal.get(done[1])
         deployed = journal.deployments.require(request.process, request.version)
+        is_plain = request.message is None and not request.node
+        form = self.form(journal, deployed) if is_plain else ()
+        variables = start_forms.fill_with_others(form, request.variables)
         start = Start(variables, request.node, request.key, by=request.by)
         row, _ = self.begin(journal, deployed, start, request.message, request.source)
         if request.once is not None:
@@ -382,6 +386,15 @@ class Starter:
         if found is None:
             found = any(map(starting.immediate, self.engine(journal, deployed).processes))
             self._begin_at_once[key] = found
+        return found
+
+    def form(self, journal: Journal, deployed: Deployed) -> Form:
+        """Return the start form of a definition; empty: it has none."""
+        key = (deployed.definition, deployed.process)
+        found = self._forms.get(key)
+        if found is None:
+            found = start_forms.form_of(self.engine(journal, deployed).processes[0])
+            self._forms[key] = found
         return found
 
     def engine(self, journal: Journal, deployed: Deployed) -> Engine:

@@ -19,7 +19,6 @@ from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.instances import describe_started
 from mlkit.bpmn.server.reach import deployable
 from mlkit.bpmn.server.roles import acting
-from mlkit.bpmn.server.start_form import StartForm
 from mlkit.bpmn.server.types import (
     Definition,
     Definitions,
@@ -185,7 +184,7 @@ class _Definitions:
 
         def read(service: Service) -> StartFormFields:
             deployed = service.journal.deployments.require(process)
-            form = StartForm(self._context, service, deployed).form
+            form = self._context.starter.form(service.journal, deployed)
             fields = convert(start_forms.describe(form), list[FormField])
             return StartFormFields(process, deployed.version, fields)
 
@@ -197,7 +196,7 @@ class _Definitions:
 
         def check(service: Service) -> tuple[Deployed, dict[str, Any]]:
             deployed = service.journal.deployments.require(process)
-            form = StartForm(self._context, service, deployed).form
+            form = self._context.starter.form(service.journal, deployed)
             if not form:
                 return deployed, pack_variables(given.variables)
             return deployed, start_forms.fill(form, given.variables)

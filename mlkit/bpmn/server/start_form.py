@@ -24,9 +24,8 @@ class StartForm:
     """
 
     def __init__(self, context: Context, service: Service, deployed: Deployed) -> None:
-        engine = context.starter.engine(service.journal, deployed)
         self.deployed = deployed
-        self.form = start_forms.form_of(engine.processes[0])
+        self.form = context.starter.form(service.journal, deployed)
         self._links = context.people.links
         self._store = service.journal.artifacts
         self._name = f"start/{deployed.process}"

@@ -7,6 +7,11 @@ import re
 import pytest
 from bpmn.conftest import diagram
 from bpmn.server.conftest import Server
+from commands import run_mlkit
+
+from mlkit.bpmn.definition.model import FormField
+from mlkit.bpmn.people import start_forms
+from mlkit.errors import BadData
 
 REQUIRED = '<camunda:validation><camunda:constraint name="{}"{}/></camunda:validation>'
 FIELDS = "".join(
@@ -50,6 +55,55 @@ def ended(server, instance: str) -> dict:
     path = f"/api/v1/instances/{instance}"
     server.wait(lambda: server("GET", path).json()["state"] == "completed")
     return server("GET", path).json()
+
+
+def test_a_start_without_the_page_checks_the_values_of_the_form(server, tmp_path):
+    path, command = "/api/v1/instances", ("bpmn", "start", "p")
+
+    def start(**variables):
+        return server("POST", path, json={"process": "p", "variables": variables})
+
+    for wrong, problem in (
+        ({"title": "T", "rows": 2}, "rows: less than min 3"),
+        ({"title": "T", "rows": "many"}, "rows: 'many' is not a long"),
+        ({"rows": 5}, "title: is required"),
+        ({"title": "T", "day": "soon"}, "day: 'soon' is not a date"),
+    ):
+        answer = start(**wrong)
+        assert (answer.status_code, problem in answer.text) == (422, True), answer.text
+        given = [part for n, e in wrong.items() for part in ("--var", f"{n}={e}")]
+        done = run_mlkit(*command, *given, "--state", server.state)
+        assert (done.returncode, problem in done.stderr) == (65, True), done.stderr
+    found = ended(server, start(title="T", day="2026-01-02", beside=[1]).json()["instance"])
+    shown = {name: found["variables"][name] for name in ("title", "rows", "beside", "kind")}
+    assert shown == {"title": "T", "rows": 10, "beside": [1], "kind": "date"}
+    done = run_mlkit(*command, "--var", "title=T", "--var", "rows=4", "--state", server.state)
+    assert done.returncode in (0, 3), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"name": "a", "home": {"city": "b"}}, {"name": "a", "home": {"city": "b"}}),
+        ({"name": "a", "home.city": "b"}, {"name": "a", "home": {"city": "b"}}),
+        ({"name": "a", "home": {"city": "b", "zip": 1}, "x": 2},
+         {"name": "a", "home": {"city": "b", "zip": 1}, "x": 2}),
+        ({"name": "a", "home": "b"}, "home: is not an object"),
+        ({"name": "a", "x.y": 1}, "variable 'x.y'"),
+        ({"name": "a", "home.zip": 1}, "variable 'home.zip'"),
+        ({}, "name: is required"),
+    ],
+)  # fmt: skip
+def test_values_beside_those_of_a_form_are_kept(given, found):
+    form = (
+        FormField("name", "Name", "string", required=True),
+        FormField("home.city", "City", "string"),
+    )
+    if isinstance(found, dict):
+        assert start_forms.fill_with_others(form, given) == found
+    else:
+        with pytest.raises(BadData, match=re.escape(found)):
+            start_forms.fill_with_others(form, given)
 
 
 def test_a_program_reads_and_submits_the_form(server):
