@@ -217,7 +217,7 @@ USES = """<startEvent id="s"/>
 <serviceTask id="call" camunda:class="own:double"/>
 <businessRuleTask id="rule" camunda:decisionRef="grade" camunda:resultVariable="grade"
  camunda:mapDecisionResult="singleEntry"/>
-<callActivity id="sub" calledElement="called"/><endEvent id="e"/>"""
+<callActivity id="sub" calledElement="inner"/><endEvent id="e"/>"""
 DECISION = """<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" id="d" name="d"
  namespace="d"><decision id="grade" name="grade"><variable name="grade"/>
 <literalExpression><text>if y > 5 then "high" else "low"</text></literalExpression></decision>
@@ -233,10 +233,10 @@ FILES = {
 
 def test_a_scenario_of_a_server_plays_in_an_empty_folder(terminal, tmp_path):
     flows = "s>make make>ask ask>call call>rule rule>sub sub>e"
-    called = SCRIPT.format("w = 1")
+    inner = SCRIPT.format("w = 1")
     files = {
         "uses.bpmn": _diagram_of("uses", USES, flows),
-        "called.bpmn": _diagram_of("called", ENDS + called, "s>work work>e"),
+        "inner.bpmn": _diagram_of("inner", ENDS + inner, "s>work work>e"),
         **FILES,
     }
     sent = [("file", (name, text)) for name, text in files.items()]
