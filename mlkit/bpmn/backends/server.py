@@ -15,10 +15,12 @@ _OF_TASKS = (
     "task", "instance", "activation", "element", "name", "iteration", "assignee", "users",
     "groups", "since", "created", "due", "priority", "form",
 )  # fmt: skip
-_ONLY_SHOWN = ("tokens", "version", "business_key", "started", "updated", "ended")
-
+_ONLY_SHOWN = (
+    "tokens", "pending", "version", "business_key", "started", "updated", "ended",
+)  # fmt: skip
 _TIMES = ("timer", "retry")
 _MOVING = ("running", "interrupted")
+_WAITING = ("waiting", "incident")
 _FIRST_PAUSE, _SLOWER, _LONGEST_PAUSE = 0.1, 1.3, 2.0
 
 
@@ -180,7 +182,11 @@ class ServerBackend:
         return _drop_details(self._client.rerun(_id(instance), element))
 
     def wait(self, instance: str) -> Document:
-        """Wait until an instance ends, or waits for something other than a time."""
+        """Wait until an instance ends, or until nothing but others can move it.
+
+        As on a journal: it waits for no time, also beside an incident, and has taken all that was
+        delivered to it.
+        """
         pause = _FIRST_PAUSE
         while not _rests(found := self.show(instance)):
             time.sleep(pause)
@@ -197,8 +203,9 @@ class ServerBackend:
 
 
 def _rests(found: Document) -> bool:
-    if found["state"] == "waiting":
-        return all(each["for"] not in _TIMES for each in found["waiting"])
+    if found["state"] in _WAITING:
+        is_timed = any(each["for"] in _TIMES for each in found["waiting"])
+        return not is_timed and not found["pending"]
     return found["state"] not in _MOVING
 
 

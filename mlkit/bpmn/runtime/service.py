@@ -426,8 +426,13 @@ class Service:
         return [each._replace(message=text) for each, text in zip(found, texts, strict=True)]
 
     def show(self, instance: str) -> dict[str, Any]:
-        """Describe an instance, with its tokens."""
+        """Describe an instance, with its tokens.
+
+        `pending` is how many events were delivered to it that it has not taken yet.
+        """
         row = self.journal.find(instance)
+        # Looked at before the state: what has gone from the inbox by then is in the state.
+        pending = len(self.journal.mailbox.inbox([row.number]))
         engine, state = self.session.engine(row), self.session.state(row)
         mask = self.session.mask(row, state)
         found = mask.document(documents.document(self.session, row))
@@ -435,6 +440,7 @@ class Service:
         return {
             **found,
             "tokens": documents.open_nodes(engine, state),
+            "pending": pending,
             "version": None if deployed is None else deployed.version,
             "business_key": row.key,
             "started": instant(row.created),

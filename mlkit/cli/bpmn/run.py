@@ -161,7 +161,8 @@ def resume(
     """Continue after a kill, or wait for the timers of instances that wait.
 
     With an instance, exits as `run` does; with all of them, exits 0. A server runs its instances
-    itself: the command waits until INSTANCE ends, or waits for something other than a time.
+    itself: the command waits until INSTANCE ends, or until nothing but a person, a message or
+    another event from outside can move it: it waits for no time, and has taken what was sent.
     """
     output = of(context)
     url = choose_server(context, Place(state, journal, server, token_file))

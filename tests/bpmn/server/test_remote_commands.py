@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 
 import pytest
 
 from mlkit.bpmn import Client
+from mlkit.bpmn.backends.server import ServerBackend
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.bpmn.scenarios.files import write_files
 from mlkit.cli.main import main
 from mlkit.errors import InputMissing, UsageError
@@ -361,6 +365,47 @@ def test_a_command_waits_until_an_instance_of_a_server_rests(terminal):
     for extra, text in ((("--all",), "itself"), ((instance, "--timeout", "9"), "of its own")):
         code, _, err = terminal.there("resume", *extra)
         assert (code, text in err) == (2, True)
+
+
+def test_a_command_waits_for_times_beside_an_incident_and_for_what_was_sent(terminal):
+    body = SCRIPT.format("raise ValueError('no')") + TIMER.replace("PT9H", "PT2S")
+    fork = '<parallelGateway id="g"/>'
+    xml = _diagram_of("beside", ENDS + fork + body, "s>g g>work g>t t>e work>e")
+    files = [("file", ("beside.bpmn", xml))]
+    assert terminal.server("POST", f"{V1}/definitions", files=files).status_code == 201
+    instance = terminal.there("start", "beside")[1].split()[0]
+    assert terminal.there("resume", instance)[:2] == (1, f"{instance}  incident\n")
+    shown = terminal.server("GET", f"{V1}/instances/{instance}").json()
+    assert [each["for"] for each in shown["waiting"]] == []
+
+    answers = [
+        {"state": "waiting", "waiting": [{"for": "message"}], "pending": 1},
+        {"state": "incident", "waiting": [{"for": "retry"}], "pending": 0},
+        {"state": "running", "waiting": [], "pending": 0},
+        {"state": "waiting", "waiting": [{"for": "message"}], "pending": 0},
+    ]
+    asked = iter(answers)
+
+    class Server:
+        def instance(self, _):
+            return next(asked)
+
+    assert ServerBackend(Server()).wait(instance) == {
+        "state": "waiting", "waiting": [{"for": "message"}],
+    }  # fmt: skip
+
+
+def test_what_was_sent_to_an_instance_and_not_taken_is_counted(tmp_path):
+    (tmp_path / "mail.bpmn").write_text(_diagram_of("mail"))
+    with Session(tmp_path / "state", Settings(workers=1), create=True) as session:
+        service, row = Service(session), session.begin(tmp_path / "mail.bpmn", {})
+        session.advance([row])
+        assert service.show(row.id)["pending"] == 0
+        session.write(lambda journal: journal.mailbox.send("paid", "", {}, time.time() + 60))
+        assert service.show(row.id)["pending"] == 1
+        session.advance([session.journal.find(row.id)])
+        shown = service.show(row.id)
+        assert (shown["pending"], shown["waiting"][0]["for"]) == (0, "signal")
 
 
 def test_a_new_instance_runs_from_a_task_of_a_server(terminal, tmp_path):
