@@ -60,8 +60,8 @@ def write_bodies(path: Path, arms: list[str], candidates: int, count: int) -> No
 
 def wrk(port: int, script: Path, seconds: int, connections: int) -> dict[str, float]:
     """Run a closed loop and read wrk's report."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
-    command.append(f"http://127.0.0.1:{port}/predict")
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "30s"]
+    command += ["-s", str(script), f"http://127.0.0.1:{port}/predict"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in told or "Socket errors" in told:
         sys.exit(told)

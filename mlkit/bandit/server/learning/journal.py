@@ -5,47 +5,39 @@ state of the model is the posteriors file it started from, then the rows of `sna
 hold whole posteriors, then the rows of `journal` in their order. Compaction moves the effect of
 `journal` into `snapshot` in one transaction.
 
-An event's id is remembered until two clocks say that its window is over. The wall clock counts
-from the decision if that is later than the receipt: as long as a decision is young enough to be
-accepted, its events are known. The server's running time counts from the receipt: it does not
-move when somebody sets the wall clock, so that what was learnt under a wrong one still counts
-once.
+Rewards that are committed together are one row of `journal`, with a list in it.
+
+An event's id is remembered (`event_ids`) until two clocks say that its window is over. The wall
+clock counts from the decision if that is later than the receipt: as long as a decision is young
+enough to be accepted, its events are known. The server's running time counts from the receipt: it
+does not move when somebody sets the wall clock, so that what was learnt under a wrong one still
+counts once.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlkit.bandit.server.learning.records import Change, Effect, Kind, Seen, Shown, SnapshotRow
+from mlkit.bandit.server.learning import event_ids
+from mlkit.bandit.server.learning.event_ids import EventIds
+from mlkit.bandit.server.learning.records import Change, Kind, Seen, Shown, SnapshotRow
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
 from mlkit.storage.sqlite_file import FailureKind, SqliteFailure, SqliteFile
 
-FORMAT = 4
-_READABLE = (1, 2, 3, FORMAT)
-_SLICES = 4096
-_HASH = 16
+FORMAT = 5
+_READABLE = (1, 2, 3, 4, FORMAT)
 _NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
-_RECALLED = 512  # ids that are looked up at once
-_RECALL = "SELECT event, body, effect FROM seen WHERE event IN"
 _WAL_PAGES = 8000  # 32 MB between checkpoints
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS seen (
-  event BLOB PRIMARY KEY,   -- hash of the event id
-  body BLOB NOT NULL,       -- hash of the rest of the event
-  at REAL NOT NULL,         -- of the receipt or of the decision, if later: seconds since 1970
-  running REAL NOT NULL DEFAULT 0,  -- seconds that servers have run with this journal
-  effect BLOB                 -- msgpack: what it counts for; null: for nothing to be amended
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pending (
+{ids}CREATE TABLE IF NOT EXISTS pending (
   decision BLOB PRIMARY KEY,  -- hash of the decision's id
   due REAL NOT NULL,          -- until when it waits for rewards: seconds since 1970
   details BLOB NOT NULL       -- msgpack: what its zeros are made of
@@ -56,11 +48,12 @@ CREATE TABLE IF NOT EXISTS files (
   content BLOB NOT NULL       -- a posteriors file of a fleet that not every host was given
 );
 CREATE TABLE IF NOT EXISTS journal (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY,  -- of several changes that of the last
   kind INTEGER NOT NULL,    -- see records.Kind
   context TEXT, arm TEXT NOT NULL,
   a REAL, b REAL, pulls REAL, -- of a reward: in `a`; in `b` how probably it was examined
-  features BLOB,              -- JSON: of the context of a reward, or of an arm that is put
+  features BLOB,              -- JSON: of the context of a reward, or of an arm that is put;
+                              -- msgpack: of several changes
   at REAL                     -- when it was earned or put: seconds since 1970
 );
 {snapshots}
@@ -89,18 +82,15 @@ _ADDED = (
     ("snapshot", "at REAL"),
     ("seen", "effect BLOB"),
 )
-"""Columns that formats 2 to 4 have added."""
+"""Columns that formats 2 to 4 have added; format 5 has other tables."""
 
 
-_decode_effect = msgspec.msgpack.Decoder(Effect).decode
+_decode_changes = msgspec.msgpack.Decoder(list[Change]).decode
 _encode = msgspec.msgpack.Encoder().encode
 Posterior = tuple[float, float, float]
+_REWARDS = (Kind.REWARD, Kind.WITHDRAW)
 _FULL_HINT = "free some space on the disk of --state"
 _BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
-
-
-def _pack(effect: Effect | None) -> bytes | None:
-    return None if effect is None else _encode(effect)
 
 
 def explain(path: Path, failure: SqliteFailure) -> MlkitError:
@@ -147,12 +137,11 @@ class Journal:
         shared: Callable[[], float] | None = None,
     ) -> None:
         self._path = path
-        self._window = window
-        self._clock = shared or clock
         self._sync = "FULL" if shared is None else "NORMAL"
-        self._slice = 0
+        self._housekept = 0
         try:
             self._database = SqliteFile(path, "ro" if read_only else "rwc", unchanging)
+            self._ids = EventIds(self._database, window, shared or clock, self._running)
             try:
                 self._open(read_only)
             except BaseException:
@@ -179,7 +168,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", f"synchronous={self._sync}", "cache_size=-65536"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-        self._database.execute_script(_SCHEMA.format(snapshots=_SNAPSHOTS))
+        self._database.execute_script(_SCHEMA.format(ids=event_ids.SCHEMA, snapshots=_SNAPSHOTS))
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
@@ -240,41 +229,38 @@ class Journal:
         """Write what is committed to a new file."""
         self._database.execute("VACUUM INTO ?", [str(path)])
 
-    def transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        return self._database.transaction(kind)
+        try:
+            with self._database.transaction(kind):
+                yield
+                self._ids.write()
+        except BaseException:
+            self._ids.discard()
+            raise
+        self._ids.keep()
 
     # Writing
 
     def recall(self, keys: Iterable[bytes]) -> dict[bytes, Seen]:
         """Return what is remembered under hashes of events' ids."""
-        since = self._clock() - self._window, self._running() - self._window
-        found: dict[bytes, Seen] = {}
-        waiting = iter(keys)
-        while some := list(islice(waiting, _RECALLED)):
-            # Of few different lengths, so that few statements are prepared, once each.
-            some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
-            query = f"{_RECALL} ({','.join('?' * len(some))}) AND (at >= ? OR running >= ?)"
-            for key, body, effect in self._database.rows(query, (*some, *since)):
-                found[key] = Seen(body, None if effect is None else _decode_effect(effect))
-        return found
+        return self._ids.recall(keys)
 
     def remember(self, events: Mapping[bytes, Seen]) -> None:
         """Remember events from now on, inside a transaction."""
-        now, running = self._clock(), self._running()
-        rows = [
-            (key, seen.body, max(now, seen.decided), running, _pack(seen.effect))
-            for key, seen in events.items()
-        ]
-        columns = "event, body, at, running, effect"
-        query = f"INSERT OR REPLACE INTO seen ({columns}) VALUES (?, ?, ?, ?, ?)"
-        self._database.execute_many(query, rows)
+        self._ids.remember(events)
 
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
-        rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
-        self._database.execute_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        self.seq += len(rows)
+        last = self.seq + len(changes)
+        rows: Iterable[tuple[int, Change]] = enumerate(changes, self.seq + 1)
+        if len(changes) > 1 and all(each.kind in _REWARDS for each in changes):
+            rows = [(last, Change(Kind.SEVERAL, None, "", features=_encode(changes)))]
+        values = ((seq, *change) for seq, change in rows)
+        query = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._database.execute_many(query, values)
+        self.seq = last
 
     # Decisions that wait for rewards
 
@@ -304,18 +290,11 @@ class Journal:
     # Housekeeping
 
     def keep_house(self) -> None:
-        """Note the running time, and forget old event ids from the next 1/4096 of them.
-
-        So no call takes long.
-        """
-        start = self._slice << 4
-        self._slice = (self._slice + 1) % _SLICES
-        first, last = start.to_bytes(2), (start + 15).to_bytes(2) + b"\xff" * _HASH
-        query = "DELETE FROM seen WHERE event BETWEEN ? AND ? AND at < ? AND running < ?"
-        over = self._clock() - self._window, self._running() - self._window
+        """Note the running time, and forget some ids of events; no call takes long."""
+        self._housekept = (self._housekept + 1) % _NOTED
         with self.transaction():
-            self._database.execute(query, (first, last, *over))
-            if self._slice % _NOTED == 0:
+            self._ids.expire()
+            if self._housekept == 0:
                 self._note_running()
 
     def _note_running(self) -> None:
@@ -328,7 +307,12 @@ class Journal:
         later = ", ".join(self._or_null("journal", name) for name in ("features", "at"))
         columns = f"kind, context, arm, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
-        return (Change(*row) for row in self._database.rows(query, (after,)))
+        for row in self._database.rows(query, (after,)):
+            change = Change(*row)
+            if change.kind == Kind.SEVERAL:
+                yield from _decode_changes(change.features or b"")
+            else:
+                yield change
 
     def _or_null(self, table: str, column: str) -> str:
         """Return a column to select, which a journal of before that is only read may lack."""
@@ -343,7 +327,7 @@ class Journal:
 
     def length(self) -> int:
         """Count the changes that are not in the snapshot."""
-        return int(self._one("SELECT count(*) FROM journal"))
+        return sum(1 for _ in self.changes())
 
     # Compaction
 
@@ -438,10 +422,8 @@ class Journal:
         posterior_of: Callable[[str | None, str], Posterior | bytes | None],
         at: float,
     ) -> None:
-        touched = self._database.rows(
-            "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
-            " UNION SELECT DISTINCT NULL, arm FROM journal"
-        )
+        changes = {(each.context, each.arm) for each in self.changes()}
+        touched = changes | {(None, arm) for _, arm in changes}
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
         rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
         states = [(*name, each) for *name, each in found if isinstance(each, bytes)]

@@ -13,6 +13,8 @@ class Kind(IntEnum):
     PUT = 1
     REMOVE = 2
     WITHDRAW = 3
+    SEVERAL = 4
+    """In the journal: rewards that were earned or withdrawn together, as a list."""
 
 
 class Change(NamedTuple):
