@@ -1,4 +1,4 @@
-// The kernel of the propensities, compiled once for each instruction set.
+// The kernel on panels, compiled once for each instruction set.
 #include "propensity/kernel.hpp"
 
 #include <numbers>
@@ -16,7 +16,6 @@ using V = Vector;
 using Real = V::Real;
 constexpr std::size_t parts = nodes / V::width;
 constexpr std::size_t together = 2;  // arms whose densities are computed at once
-constexpr double nothing = 0.5;      // from the mode of a narrow arm: exp(-1e4) and less
 
 // A function at the nodes of a panel.
 struct Values {
@@ -34,15 +33,16 @@ MLKIT_INLINE void store(double* to, const Values& values) {
 }
 
 MLKIT_INLINE Real log_shape(const Panel& panel, const Arm& arm, std::size_t at) {
-  if (!arm.narrow)
+  if (arm.narrow == nullptr)
     return V::load(panel.log_x + at) * arm.a + V::load(panel.log_rest + at) * arm.b - arm.peak;
+  const Series& series = *arm.narrow;
   // Farther away the series, which is about the mode, rises again, where the density is nothing.
-  const Real away = V::load(panel.y + at) - arm.mode;
+  const Real away = V::load(panel.y + at) - series.mode;
   const Real t = V::minimum(V::maximum(away, V::real(-nothing)), V::real(nothing));
-  Real sum = t * arm.curve[4] + arm.curve[3];
-  sum = sum * t + arm.curve[2];
-  sum = sum * t + arm.curve[1];
-  sum = sum * t + arm.curve[0];
+  Real sum = t * series.curve[4] + series.curve[3];
+  sum = sum * t + series.curve[2];
+  sum = sum * t + series.curve[1];
+  sum = sum * t + series.curve[0];
   return sum * t * t;
 }
 
@@ -113,42 +113,6 @@ MLKIT_INLINE void above_of(const Panel& panel, Arm* arms, const Values (&density
   }
 }
 
-// The fall of an arm's log density from its mode is convex, so that Newton's steps come from
-// outside and never cross the end. They begin at the nearest of three bounds: everywhere
-// fall(t) >= c (e^-t + t - 1) >= c t^2 / (2 + t), with c the curvature at the mode; and on the side
-// where the curvature grows first, about as far as to where x or 1 - x is a half,
-// fall(t) >= c t^2 / 2 and c / 4 (e^t - t - 1).
-MLKIT_INLINE Real bound_of_end(Real a, Real b, Real mode, double direction, double depth) {
-  const Real share = V::minimum(a, b) / (a + b);
-  const Real deep = depth / (V::maximum(a, b) * share);
-  const Real root = V::square_root(deep);
-  const Real bending =
-      V::select(V::less(V::real(0.0), mode * -direction), -log<V>(share), V::real(0.0));
-  Real away = (deep + root * V::square_root(deep + 8.0)) * 0.5;
-  const Real gauss = root * std::numbers::sqrt2;
-  away = V::select(V::less(gauss, bending), V::minimum(away, gauss), away);
-  const Real grown = deep * 4.0 + 1.0;
-  const Real grows = log<V>(grown + gauss * 2.0 + log<V>(grown));
-  return V::select(V::less(grows, bending), V::minimum(away, grows), away);
-}
-
-MLKIT_INLINE Real nearer_end(Real a, Real b, Real mode, Real peak, double direction, double depth,
-                             Real away) {
-  const Real y = mode + away * direction;
-  const Real small = exp_of_negative<V>(-V::maximum(y, -y));
-  const Real near_one = 1.0 / (small + 1.0);
-  const Real soft = log<V>(small + 1.0);
-  const Real below = V::maximum(-y, V::real(0.0)) + soft;
-  const Real above = V::maximum(y, V::real(0.0)) + soft;
-  const auto right = V::less(V::real(0.0), y);
-  const Real x = V::select(right, near_one, small * near_one);
-  const Real rest = V::select(right, small * near_one, near_one);
-  const Real excess = peak + a * below + b * above - depth;
-  const Real nearer = away - excess / ((b * x - a * rest) * direction);
-  // Where the bound did not hold, it is too near.
-  return V::select(V::less(excess, V::real(-0.5)), away * 1.5, V::minimum(nearer, away));
-}
-
 // Multiply the polynomial of k terms by (1 - above) + above z.
 MLKIT_INLINE void count_one(const Values& above, std::size_t k, const double* from, double* to) {
   for (std::size_t r = k; r-- > 0;) {
@@ -204,49 +168,25 @@ MLKIT_INLINE void count_some(const Panel& panel, Arm* arms, std::size_t k, doubl
     for (std::size_t i = 0; i < count; ++i) count_one(above[i], k, counts, counts);
 }
 
-// log gamma(x) less Stirling's (x - 1/2) log x - x + log(2 pi) / 2, but for a term log(factor):
-// below 8 from gamma(x) = gamma(x + 8) / (x (x + 1) .. (x + 7)).
-MLKIT_INLINE Real stirling_rest(Real x, Real log_x, Real& factor) {
-  const auto small = V::less(x, V::real(8.0));
-  const Real larger = V::select(small, x + 8.0, x);
-  factor = V::select(
-      small,
-      (x * (x + 1.0) * (x + 2.0) * (x + 3.0)) * ((x + 4.0) * (x + 5.0) * (x + 6.0) * (x + 7.0)),
-      V::real(1.0));
-  const Real moved = (larger - 0.5) * log<V>(larger) - (x - 0.5) * log_x - 8.0;
-  const Real i = 1.0 / larger, square = i * i;
-  Real series = square * (-691.0 / 360360) + 1.0 / 1188;
-  series = series * square - 1.0 / 1680;
-  series = series * square + 1.0 / 1260;
-  series = series * square - 1.0 / 360;
-  series = series * square + 1.0 / 12;
-  return V::select(small, moved, V::real(0.0)) + series * i;
-}
-
-// As many numbers as a vector has; the last one again behind the end.
-MLKIT_INLINE Real take(const double* from, std::size_t filled) {
-  double taken[V::width];
-  for (std::size_t lane = 0; lane < V::width; ++lane)
-    taken[lane] = from[lane < filled ? lane : filled - 1];
-  return V::load(taken);
-}
-
-MLKIT_INLINE void give(double* to, std::size_t filled, const Real& values) {
-  double given[V::width];
-  V::store(given, values);
-  for (std::size_t lane = 0; lane < filled; ++lane) to[lane] = given[lane];
-}
-
-double log_shape_at(const Point& point, const Arm& arm) {
-  if (!arm.narrow) return point.log_x * arm.a + point.log_rest * arm.b - arm.peak;
-  const double t = point.y - arm.mode;
-  double sum = 0;
-  for (std::size_t i = 5; i-- > 0;) sum = sum * t + arm.curve[i];
-  // Farther away the series rises again.
-  return t < nothing && t > -nothing ? sum * t * t : -1e4;
-}
-
 }  // namespace
+
+void place(const Rule& rule, double left, double right, Panel& panel) {
+  panel.half = (right - left) / 2;
+  const double middle = left + panel.half;
+  const Real zero = V::real(0.0);
+  for (std::size_t p = 0; p < nodes; p += V::width) {
+    const Real y = V::load(rule.node + p) * panel.half + middle;
+    const Real small = exp_of_negative<V>(-V::magnitude(y)), more = small + 1.0;
+    // log(1 + small), exact for a tiny one.
+    const Real soft = log<V>(more) + (small - (more - 1.0)) / more;
+    V::store(panel.y + p, y);
+    V::store(panel.log_x + p, V::minimum(y, zero) - soft);
+    V::store(panel.log_rest + p, V::minimum(-y, zero) - soft);
+    V::store(panel.weights + p, V::load(rule.weight + p) * panel.half);
+    for (std::size_t r = 0; r < nodes; ++r)
+      V::store(panel.to_the_right[r] + p, V::load(rule.to_the_right[r] + p) * panel.half);
+  }
+}
 
 void densities(const Panel& panel, Arm& arm, double* density, double* above) {
   Values found[1], upper[1];
@@ -266,90 +206,8 @@ Crowd count_above(const Panel& panel, Arm* arms, std::size_t count, std::size_t 
   return {crowd.part[0][0], densities.part[0][0]};
 }
 
-void describe(const double* a, const double* b, std::size_t count, double* mode, double* peak,
-              double* scale) {
-  for (std::size_t i = 0; i < count; i += V::width) {
-    const std::size_t filled = count - i < V::width ? count - i : V::width;
-    const Real of_a = take(a + i, filled), of_b = take(b + i, filled), both = of_a + of_b;
-    const Real log_a = log<V>(of_a), log_b = log<V>(of_b);
-    const Real larger = V::maximum(of_a, of_b), lesser = V::minimum(of_a, of_b);
-    // log(1 + u) for u = lesser / larger, exact for a tiny u; at the mode rounding of u cancels.
-    const Real u = lesser / larger, more = u + 1.0;
-    const Real soft = log<V>(more) + (u - (more - 1.0)) / more;
-    const auto is_first = V::less(of_b, of_a);
-    const Real apart =
-        V::select(V::less(u, V::real(1e-290)), V::select(is_first, log_a - log_b, log_b - log_a),
-                  -log<V>(V::maximum(u, V::real(1e-290))));
-    const Real middle = V::select(is_first, apart, -apart);
-    Real of_both, of_first, of_second;
-    const Real rest = stirling_rest(both, log<V>(both), of_both) -
-                      stirling_rest(of_a, log_a, of_first) - stirling_rest(of_b, log_b, of_second);
-    const Real bent = V::square_root(of_a / both * of_b * (0.5 / std::numbers::pi));
-    const Real grown = V::maximum(rest, V::real(0.0));
-    const Real power = exp_of_negative<V>(rest - grown) / exp_of_negative<V>(-grown);
-    give(mode + i, filled, middle);
-    give(peak + i, filled, -(larger * soft + lesser * (apart + soft)));
-    give(scale + i, filled, bent * power * (of_first / of_both * of_second));
-  }
-}
-
-double above_point(const Point& point, const Arm* arms, std::size_t count, double* density,
-                   double* above) {
-  constexpr int terms = 14;
-  double changes = 0;
-  for (std::size_t i = 0; i < count; i += V::width) {
-    const std::size_t filled = count - i < V::width ? count - i : V::width;
-    double as[V::width], bs[V::width], shapes[V::width], scales[V::width];
-    for (std::size_t lane = 0; lane < V::width; ++lane) {
-      const Arm& arm = arms[i + (lane < filled ? lane : filled - 1)];
-      as[lane] = arm.a, bs[lane] = arm.b, scales[lane] = arm.scale;
-      shapes[lane] = log_shape_at(point, arm);
-    }
-    const Real a = V::load(as), b = V::load(bs), both = a + b;
-    const Real g = exp_of_negative<V>(V::minimum(V::load(shapes), V::real(0.0))) * V::load(scales);
-    const Real ahead = b * point.x - a * point.rest + 1.0;
-    // Convergents p / q of 1 / (d1 + c2 / (d2 + c3 / (d3 + ...))).
-    Real q = ahead * (b / (b + 1.0)), q_before = V::real(1.0);
-    Real p = V::real(1.0), p_before = V::real(0.0);
-    for (int n = 1; n < terms; ++n) {
-      const auto m = static_cast<double>(n);
-      const Real left = 1.0 / (b + (2 * m - 1)), part = (a - m) * (left * m * point.rest);
-      const Real c = (b + (m - 1)) * (both + (m - 1)) * left * part * point.rest;
-      const Real d = part + (b + m) / (b + (2 * m + 1)) * (ahead + m * (1 + point.x)) + m;
-      const Real next_p = d * p + c * p_before, next_q = d * q + c * q_before;
-      p_before = p, q_before = q, p = next_p, q = next_q;
-    }
-    const Real found = g * p / q, before = g * p_before / q_before;
-    give(density + i, filled, g);
-    give(above + i, filled, found);
-    double last[V::width];
-    V::store(last, V::magnitude(found - before));
-    for (std::size_t lane = 0; lane < filled; ++lane) changes += last[lane];
-  }
-  return changes;
-}
-
-void find_ends(const double* a, const double* b, const double* mode, const double* peak,
-               std::size_t count, const End* wanted, double* const* ends) {
-  constexpr int steps = 2;  // beyond, the end moves by less than panels are wide
-  for (std::size_t i = 0; i < count; i += V::width) {
-    const std::size_t filled = count - i < V::width ? count - i : V::width;
-    const Real of_a = take(a + i, filled), of_b = take(b + i, filled);
-    const Real of_mode = take(mode + i, filled), of_peak = take(peak + i, filled);
-    Real away[end_count];
-    for (std::size_t e = 0; e < end_count; ++e)
-      away[e] = bound_of_end(of_a, of_b, of_mode, wanted[e].direction, wanted[e].depth);
-    for (int step = 0; step < steps; ++step)
-      for (std::size_t e = 0; e < end_count; ++e)
-        away[e] =
-            nearer_end(of_a, of_b, of_mode, of_peak, wanted[e].direction, wanted[e].depth, away[e]);
-    for (std::size_t e = 0; e < end_count; ++e)
-      give(ends[e] + i, filled, of_mode + away[e] * wanted[e].direction);
-  }
-}
-
 void add_ranks(const Panel& panel, const double* density, const double* above, std::size_t shown,
-               std::size_t k, const double* counts, double* scratch, double* ranks) {
+               std::size_t k, const double* counts, double* scratch, double* const* ranks) {
   const std::size_t terms = k * nodes;
   double* before = scratch;                       // the others and the shown arms before
   double* after = scratch + (shown + 1) * terms;  // the shown arms after
@@ -361,7 +219,8 @@ void add_ranks(const Panel& panel, const double* density, const double* above, s
     count_one(load(above + i * nodes), k, after + (i + 1) * terms, after + i * terms);
   const Values weights = load(panel.weights);
   for (std::size_t i = 0; i < shown; ++i) {
-    const Values g = load(density + i * nodes);
+    Values share = load(density + i * nodes);
+    for (std::size_t p = 0; p < parts; ++p) share.part[p] = share.part[p] * weights.part[p];
     for (std::size_t r = 0; r < k; ++r) {
       Values others;
       for (std::size_t p = 0; p < parts; ++p) others.part[p] = V::real(0.0);
@@ -371,11 +230,39 @@ void add_ranks(const Panel& panel, const double* density, const double* above, s
         for (std::size_t p = 0; p < parts; ++p)
           others.part[p] = others.part[p] + x.part[p] * y.part[p];
       }
+      const Values before_it = load(ranks[i] + r * nodes);
       for (std::size_t p = 0; p < parts; ++p)
-        others.part[p] = others.part[p] * g.part[p] * weights.part[p];
-      ranks[i * k + r] += sum(others);
+        others.part[p] = others.part[p] * share.part[p] + before_it.part[p];
+      store(ranks[i] + r * nodes, others);
     }
   }
+}
+
+double add_place(const Rule& rule, const double* halves, std::size_t panels, const double* g,
+                 std::size_t stride, double* h) {
+  const Values weights = load(rule.weight);
+  double below = 0;
+  for (std::size_t panel = panels; panel-- > 0;) {  // from the left, since it may be tiny
+    const Values density = load(g + panel * stride);
+    Values f = load(h + panel * nodes), integral, whole;
+    for (std::size_t p = 0; p < parts; ++p) {
+      f.part[p] = f.part[p] * density.part[p];
+      whole.part[p] = f.part[p] * weights.part[p];
+      integral.part[p] = V::real(0.0);
+    }
+    double each[nodes];
+    store(each, f);
+    for (std::size_t r = 0; r < nodes; ++r) {
+      const Values share = load(rule.from_the_left[r]);
+      for (std::size_t p = 0; p < parts; ++p)
+        integral.part[p] = integral.part[p] + share.part[p] * each[r];
+    }
+    for (std::size_t p = 0; p < parts; ++p)
+      integral.part[p] = V::maximum(V::real(0.0), integral.part[p] * halves[panel] + below);
+    store(h + panel * nodes, integral);
+    below += sum(whole) * halves[panel];
+  }
+  return below;
 }
 
 }  // namespace mlkit::propensity::MLKIT_ISA

@@ -105,18 +105,18 @@ def test_every_rank_is_somebodys(name):
     assert_allclose(found.included, 1, rtol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        ([1e-50, 1e15], [1e-50, 1e15]),
-        ([1e-300, 1e15], [1e-300, 1e15]),
-        ([1e-300, 1e3], [1e-300, 1e3]),
-    ],
-)
 @pytest.mark.parametrize("shown", [[0], [1], [0, 1]])
-def test_what_doubles_cannot_hold_is_refused(a, b, shown):
-    with pytest.raises(NoExactPropensities, match=r"parameters from 1e-\d+ to 1e\+\d+ are too far"):
-        top_k(a, b, 1, shown)
+def test_what_doubles_cannot_hold_is_refused(shown):
+    with pytest.raises(NoExactPropensities, match=r"parameters from 1e-50 to 1e\+15 are too far"):
+        top_k([1e-50, 1e15], [1e-50, 1e15], 1, shown)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e15])
+def test_coins_beside_a_threshold_by_arithmetic(size):
+    """Coins are 1 with probabilities 1/4 and 2/3, else 0; where both are 1, b decides (1 to 3)."""
+    assert_allclose(top_k([1e-300, size], [1e-300, size]).first, [1 / 2, 1 / 2], rtol=1e-9)
+    found = top_k([1e-300, 2e-300, size], [3e-300, 1e-300, size]).first
+    assert_allclose(found, [1 / 12 + 1 / 24, 1 / 2 + 1 / 8, 1 / 4], rtol=1e-9)
 
 
 def test_two_thousand_arms():
