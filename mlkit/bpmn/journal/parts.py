@@ -296,12 +296,16 @@ class Index(Protocol):
         """Return how many incidents wait for somebody."""
 
     def tasks(
-        self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int | None
+        self,
+        names: Collection[str] | None,
+        group: str | None,
+        after: tuple[int, int],
+        limit: int | None,
     ) -> list[OpenTask]:
         """Return user tasks that a person, or a group, may do, oldest instance first.
 
         Args:
-            assignee: The person; None for anybody.
+            names: What tasks may call the person: an id, an address; None for anybody.
             group: The group; None for any.
             after: The instance and activation after which the list begins.
             limit: How many at most; None for all.

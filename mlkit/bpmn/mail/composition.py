@@ -109,10 +109,10 @@ class Composer:
         return found
 
     def _recipients(self, task: Task, now: float) -> list[Recipient]:
-        absences = self.session.journal.absences
-        return recipients.recipients(
-            task, self.people.directory, absences.now(now), absences.digests()
-        )
+        absences, people = self.session.journal.absences, self.people.directory
+        substitutes = recipients.find_substitutes(absences, people, now)
+        digests = recipients.find_digests(absences, people)
+        return recipients.recipients(task, people, substitutes, digests)
 
     @staticmethod
     def _single(recipient: Recipient, notice: Notice, row: Row) -> NewMail:

@@ -76,6 +76,22 @@ class Directory:
             found = next((e for e in self.members.values() if e.email.casefold() == wanted), None)
         return found
 
+    def id_of(self, person: str) -> str:
+        """Return the id of somebody whom a login, a diagram or a command names, by id or address.
+
+        Those who are not known are who they are called. Everything that compares people, or keeps
+        something of one, asks this.
+        """
+        found = self.get(person)
+        return person if found is None else found.id
+
+    def names_of(self, person: str) -> tuple[str, ...]:
+        """Return what diagrams may call somebody: their id and their address."""
+        found = self.get(person)
+        if found is None:
+            return (person,)
+        return (found.id, found.email) if found.email else (found.id,)
+
     def name_of(self, person: str) -> str:
         """Return what somebody is called; those who are not known by what they were given as."""
         found = self.get(person)
@@ -100,8 +116,7 @@ class Directory:
         )
 
     def _is(self, named: str, person: str) -> bool:
-        one, other = self.get(named), self.get(person)
-        return named == person or (one is not None and one is other)
+        return self.id_of(named) == self.id_of(person)
 
     def recipients(self, task: Task) -> list[Member]:
         """Return who is asked to do a task: its assignee, else its candidates, each once.

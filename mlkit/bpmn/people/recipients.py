@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from mlkit.bpmn.journal.notices import Mail
+from mlkit.bpmn.journal.parts import Absences
 from mlkit.bpmn.people.directory import Directory, Member
-from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.people.tasks import Task, is_allowed
 from mlkit.errors import UsageError
 
 INSTEAD_OF = "instead_of"
@@ -26,6 +28,19 @@ class Recipient(NamedTuple):
     member: Member
     instead_of: Member | None = None
     daily: bool = False
+
+
+def find_substitutes(absences: Absences, directory: Directory, at: float) -> dict[str, str]:
+    """Return who stands in for whom at a time, by their ids."""
+    found = absences.now(at).items()
+    return {directory.id_of(person): directory.id_of(other) for person, other in found}
+
+
+def find_digests(absences: Absences, directory: Directory) -> dict[str, bool]:
+    """Return what people chose, by their ids: whether they want one mail a day."""
+    chosen = absences.digests()
+    by_id = {each: daily for each, daily in chosen.items() if directory.id_of(each) == each}
+    return {**{directory.id_of(each): daily for each, daily in chosen.items()}, **by_id}
 
 
 def recipients(
@@ -87,10 +102,20 @@ def may_do(task: Task, person: str, directory: Directory, substitutes: Mapping[s
     return any(directory.may_do(task, each) for each in acts_for(person, substitutes))
 
 
+def may_claim(
+    task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]
+) -> bool:
+    """Return whether somebody may do a task, where members of groups are not known."""
+    assignee = None if task.assignee is None else directory.id_of(task.assignee)
+    users = list(map(directory.id_of, task.users))
+    known = replace(task, assignee=assignee, users=users)
+    return any(is_allowed(known, each) for each in acts_for(directory.id_of(person), substitutes))
+
+
 def is_mine(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
     """Return whether a task is assigned to a person, or to somebody whose substitute they are."""
     named = [task.assignee] if task.assignee is not None else task.users
-    ids = {found.id if (found := directory.get(each)) else each for each in named}
+    ids = set(map(directory.id_of, named))
     return any(person == each or substitute_of(each, substitutes) == person for each in ids)
 
 

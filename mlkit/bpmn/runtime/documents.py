@@ -47,6 +47,27 @@ def document(session: Session, row: Row) -> dict[str, Any]:
     }
 
 
+def describe_with_tokens(session: Session, row: Row) -> dict[str, Any]:
+    """Describe an instance with its tokens and times, without what secrets hold.
+
+    `pending` is how many events were delivered to it that it has not taken yet.
+    """
+    # Looked at before the state: what has gone from the inbox by then is in the state.
+    pending = len(session.journal.mailbox.inbox([row.number]))
+    engine, state = session.engine(row), session.state(row)
+    deployed = session.journal.deployments.of_definition(row.process, row.definition)
+    return {
+        **session.mask(row, state).document(document(session, row)),
+        "tokens": open_nodes(engine, state),
+        "pending": pending,
+        "version": None if deployed is None else deployed.version,
+        "business_key": row.key,
+        "started": instant(row.created),
+        "updated": instant(row.updated),
+        "ended": None if row.is_open else instant(row.updated),
+    }
+
+
 def _pools(engine: Engine, state: State) -> dict[str, Any]:
     """Return the variables of each pool, where there are several."""
     if len(engine.processes) < 2:

@@ -15,6 +15,7 @@ from mlkit.bpmn.journal.listings import Found
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Recorded, Row
 from mlkit.bpmn.people import masking
+from mlkit.bpmn.people.directory import Directory
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.held_secrets import HeldSecrets
 from mlkit.bpmn.runtime.host import Host
@@ -147,8 +148,11 @@ class ServiceThreads:
         size: How many threads.
     """
 
-    def __init__(self, host: Host, size: int = 8) -> None:
+    def __init__(
+        self, host: Host, size: int = 8, people: Callable[[], Directory] = Directory
+    ) -> None:
         self._host = host
+        self._people = people
         self._engines: dict[tuple[str, str], Engine] = {}
         self._secrets = HeldSecrets()
         self._local = threading.local()
@@ -164,7 +168,8 @@ class ServiceThreads:
         """
         service: Service | None = getattr(self._local, "service", None)
         if service is None:
-            service = Service(HostedSession(self._host, self._engines, self._secrets))
+            session = HostedSession(self._host, self._engines, self._secrets)
+            service = Service(session, people=self._people)
             self._local.service = service
             self._services.append(service)
         service.session.errors.clear()

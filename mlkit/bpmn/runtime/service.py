@@ -58,12 +58,19 @@ class Service:
     Args:
         session: The state folder in use; what is asked moves instances on in it.
         limit: Seconds to wait for the verdict of another process that runs an instance.
+        people: Returns the people whom tasks may name by their addresses.
     """
 
-    def __init__(self, session: Session, limit: float = VERDICT_LIMIT) -> None:
+    def __init__(
+        self,
+        session: Session,
+        limit: float = VERDICT_LIMIT,
+        people: Callable[[], Directory] = Directory,
+    ) -> None:
         self.session = session
         self.journal = session.journal
         self.limit = limit
+        self.people = people
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -165,27 +172,27 @@ class Service:
             Refused: Somebody else has it.
         """
         row, task = self.task(name)
-        if task.assignee not in (None, person):
+        known = self.people()
+        if task.assignee is not None and known.id_of(task.assignee) != known.id_of(person):
             raise Refused(f"task {task.id}: assigned to {task.assignee}", hint="see --release")
         self._require_allowed(task, person)
+        if task.assignee not in (None, person):
+            return row  # It is theirs already, by another name.
         return self.ask(row, Claim(task.activation, person, person))
 
-    def release(
-        self, name: str, by: str, operates: bool = False, directory: Directory | None = None
-    ) -> Row:
+    def release(self, name: str, by: str, operates: bool = False) -> Row:
         """Give a user task back to those for whom it was.
 
         Args:
             name: The task, as `task` takes it.
             by: The person who has it, or their substitute.
             operates: Whether `by` is an operator, who may give back any task.
-            directory: The people, whom a task may name by their addresses.
 
         Raises:
             Refused: Somebody else has it, or nobody.
         """
         row, task = self.task(name)
-        known, substitutes = directory or Directory(), self.journal.absences.now(time.time())
+        known, substitutes = self._substitutes()
         if not operates and not recipients.has(task, by, known, substitutes):
             raise Refused(f"task {task.id}: not assigned to {by}", hint="claim it first")
         return self.ask(row, Claim(task.activation, "", by))
@@ -211,15 +218,19 @@ class Service:
         row, task = self.task(name)
         if not operates and (checked or task.assignee is not None):
             self._require_allowed(task, by)
-        return self.ask(row, Claim(task.activation, to, by, operates))
+        # Who may do it by another name, or for somebody who is away, may hand it on as they may.
+        is_handed = operates or task.assignee not in (None, by)
+        return self.ask(row, Claim(task.activation, to, by, is_handed))
 
     def _require_allowed(self, task: Task, person: str) -> None:
         """Refuse who may not do a task, for themselves or for somebody who is away."""
-        substitutes = self.journal.absences.now(time.time())
-        if not any(
-            tasks.is_allowed(task, each) for each in recipients.acts_for(person, substitutes)
-        ):
+        if not recipients.may_claim(task, person, *self._substitutes()):
             raise _refused(task, person)
+
+    def _substitutes(self) -> tuple[Directory, dict[str, str]]:
+        """Return the people, and who stands in for whom now."""
+        known = self.people()
+        return known, recipients.find_substitutes(self.journal.absences, known, time.time())
 
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
         """Start an activity of an ad-hoc sub-process, or end the sub-process.
@@ -426,27 +437,8 @@ class Service:
         return [each._replace(message=text) for each, text in zip(found, texts, strict=True)]
 
     def show(self, instance: str) -> dict[str, Any]:
-        """Describe an instance, with its tokens.
-
-        `pending` is how many events were delivered to it that it has not taken yet.
-        """
-        row = self.journal.find(instance)
-        # Looked at before the state: what has gone from the inbox by then is in the state.
-        pending = len(self.journal.mailbox.inbox([row.number]))
-        engine, state = self.session.engine(row), self.session.state(row)
-        mask = self.session.mask(row, state)
-        found = mask.document(documents.document(self.session, row))
-        deployed = self.journal.deployments.of_definition(row.process, row.definition)
-        return {
-            **found,
-            "tokens": documents.open_nodes(engine, state),
-            "pending": pending,
-            "version": None if deployed is None else deployed.version,
-            "business_key": row.key,
-            "started": instant(row.created),
-            "updated": instant(row.updated),
-            "ended": None if row.is_open else instant(row.updated),
-        }
+        """Describe an instance, with its tokens; see `describe_with_tokens`."""
+        return documents.describe_with_tokens(self.session, self.journal.find(instance))
 
     # -- asking ----------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from mlkit.bpmn.journal.notices import Absence
-from mlkit.bpmn.people.recipients import require_absence
+from mlkit.bpmn.people.recipients import find_digests, require_absence
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.people import Visitor
 from mlkit.bpmn.server.task_form import Submitted
 from mlkit.bpmn.server.task_pages import TaskPages
 from mlkit.errors import UsageError
@@ -47,7 +48,7 @@ class MePage(TaskPages):
             token = submitted.text("form_token")
             self.context.people.links.require_form(token, _FORM, request.caller.name)
             try:
-                self._keep(service, request.caller.name, submitted)
+                self._keep(service, self._visitor(service, request), submitted)
             except UsageError as error:
                 return {**self._build_view(service, request, submitted), "problem": error.message}
             return None
@@ -57,21 +58,21 @@ class MePage(TaskPages):
             return self.page(request, "me.html", {**shown, "notice": ""}, 422)
         return Response(b"", 303, ((b"location", b"me?done="),))
 
-    def _keep(self, service: Service, person: str, submitted: Submitted) -> None:
+    def _keep(self, service: Service, who: Visitor, submitted: Submitted) -> None:
         now, action = time.time(), submitted.text("action")
-        write = service.session.write
+        write, person = service.session.write, who.person
         if action in ("daily", "single"):
             write(lambda it: it.absences.choose_digest(person, action == "daily", person, now))
         elif action == "away":
             begins = _day(submitted.text("begins"), "From") if submitted.text("begins") else now
             ends = _day(submitted.text("ends"), "Until", 1)
-            substitute = submitted.text("substitute").strip()
+            substitute = who.directory.id_of(submitted.text("substitute").strip())
             require_absence(person, substitute, begins, ends, now)
             write(lambda it: it.absences.add(person, substitute, begins, ends, person, now))
         elif action == "revoke":
             number = submitted.text("absence")
             own = [each for each in service.journal.absences.all() if str(each.id) == number]
-            if not own or own[0].person != person:
+            if not own or who.directory.id_of(own[0].person) != person:
                 raise UsageError("there is no such absence of yours")
             write(lambda it: it.absences.revoke(own[0].id, person, now))
 
@@ -81,19 +82,24 @@ class MePage(TaskPages):
         who, people = self._visitor(service, request), self.context.people
         absences = service.journal.absences
         member = who.directory.get(who.person)
-        daily = absences.digests().get(who.person, member is not None and member.digest)
-        mine = [e for e in absences.all() if who.person in (e.person, e.substitute)]
+        digests = find_digests(absences, who.directory)
+        daily = digests.get(who.person, member is not None and member.digest)
+        mine = [
+            each
+            for each in absences.all()
+            if who.person in map(who.directory.id_of, (each.person, each.substitute))
+        ]
         fields = ("substitute", "begins", "ends")
         return {
             "person": who.name, "daily": daily, "problem": "",
             "form_token": people.links.form(_FORM, who.person),
             "members": [(e.id, e.name) for e in who.directory.members.values() if e is not member],
             "given": {each: submitted.text(each) if submitted else "" for each in fields},
-            "absences": [_describe(each, who.person) for each in reversed(mine)][:MOST_SHOWN],
+            "absences": [_describe(each, who) for each in reversed(mine)][:MOST_SHOWN],
         }  # fmt: skip
 
 
-def _describe(absence: Absence, person: str) -> dict[str, Any]:
+def _describe(absence: Absence, who: Visitor) -> dict[str, Any]:
     now = time.time()
     text = (
         f"{absence.substitute} stands in for {absence.person} from {_format_time(absence.begins)}"
@@ -101,7 +107,8 @@ def _describe(absence: Absence, person: str) -> dict[str, Any]:
     )
     if absence.revoked is not None:
         text += f"; ended by {absence.revoked_by} at {_format_time(absence.revoked)}"
-    revocable = absence.revoked is None and absence.ends > now and absence.person == person
+    is_own = who.directory.id_of(absence.person) == who.person
+    revocable = absence.revoked is None and absence.ends > now and is_own
     return {"id": absence.id, "text": text, "revocable": revocable}
 
 

@@ -86,5 +86,6 @@ class Visitor(NamedTuple):
 
 def visitor(people: People, journal: Journal, person: str, everything: bool = False) -> Visitor:
     """Return who looks at a page, with what holds for them now."""
-    substitutes = journal.absences.now(time.time())
-    return Visitor(person, people.file.directory, substitutes, everything)
+    known = people.file.directory
+    substitutes = recipients.find_substitutes(journal.absences, known, time.time())
+    return Visitor(known.id_of(person), known, substitutes, everything)

@@ -75,16 +75,16 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     host = Host(settings.state, settings.scripts, settings.drain_timeout, changes.note)
     host.on_lease = changes.count_leases
     host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    threads = ServiceThreads(host)
+    people = settings.people()
+    threads = ServiceThreads(host, people=lambda: people.file.directory)
     base_url = (settings.base_url or listeners.url(listener)).rstrip("/")
     starter = Starter(settings.state, settings.scripts, {})
-    people = settings.people()
     mail = _mail(settings, base_url, people)
     login = settings.login(people, base_url)
     logouts = None if login is None else Logouts(threads, login.sessions.ended)
     context = Context(
         settings, base_url, host, threads, feed, starter, people, Pages(PAGES),
-        settings.access(login), login,
+        settings.access(people, login), login,
     )  # fmt: skip
     scheduler = Scheduler(host, starter)
     scheduler.start()

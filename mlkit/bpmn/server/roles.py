@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 
+from mlkit.bpmn.people.directory import PeopleFile
 from mlkit.web.access import Access, Caller, RawHeaders, Roles, part_of
 from mlkit.web.errors import RequestError
 
@@ -37,23 +38,26 @@ def with_implied(roles: Roles) -> Roles:
     return frozenset(found)
 
 
-class WithImplied:
-    """Callers with the roles that theirs imply.
+class KnownCallers:
+    """Callers under their ids in the people file, with the roles that theirs imply.
 
     Args:
-        access: Finds out who calls.
+        access: Finds out who calls: by the id of a person, or by their address.
+        people: Who they are.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, people: PeopleFile) -> None:
         self._access = access
+        self._people = people
         self.scheme = access.scheme
         self.description = access.description
 
     def caller(self, headers: RawHeaders) -> Caller:
         """Return the caller of a request."""
         caller = self._access.caller(headers)
-        roles = caller.roles
-        return caller if roles is None else caller._replace(roles=with_implied(roles))
+        name = self._people.directory.id_of(caller.name) if caller.name else ""
+        roles = None if caller.roles is None else with_implied(caller.roles)
+        return caller._replace(name=name, roles=roles)
 
 
 def list_roles(caller: Caller) -> list[str]:

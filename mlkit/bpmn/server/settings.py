@@ -16,7 +16,7 @@ from mlkit.bpmn.runtime import session
 from mlkit.bpmn.server.federation import Claims, Federation
 from mlkit.bpmn.server.login import Login, LoginAccess
 from mlkit.bpmn.server.people import People
-from mlkit.bpmn.server.roles import HOW_TO_ADD, ROLES, WithImplied, user
+from mlkit.bpmn.server.roles import HOW_TO_ADD, ROLES, KnownCallers, user
 from mlkit.bpmn.server.telemetry import require_endpoint
 from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
 from mlkit.web import base_url
@@ -96,10 +96,11 @@ class Settings:
         mails = self.smtp is not None or self.people_file is not None
         return People(PeopleFile(self.people_file), links, self.links, mails)
 
-    def access(self, login: Login | None = None) -> Access:
+    def access(self, people: People, login: Login | None = None) -> Access:
         """Return how the server finds out who calls.
 
         Args:
+            people: Who they are.
             login: How people log in; None: they do not.
 
         Raises:
@@ -110,9 +111,9 @@ class Settings:
         if self.token_file is not None:
             tokens = read_tokens(self.token_file, tuple(ROLES))
         if login is not None:
-            return WithImplied(LoginAccess(login, tokens, names))
+            return KnownCallers(LoginAccess(login, tokens, names), people.file)
         if tokens is not None:
-            return WithImplied(tokens)
+            return KnownCallers(tokens, people.file)
         self._require_alone()
         return Loopback(names, user())
 

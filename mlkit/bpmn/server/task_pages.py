@@ -239,7 +239,7 @@ class TaskPages:
             service.claim(task.id, who.person)
             return Outcome(go=place)
         if action == "release":
-            service.release(task.id, who.person, who.everything, who.directory)
+            service.release(task.id, who.person, who.everything)
             return Outcome(go=place)
         given, problems, values = form.values(submitted)
         finishes = action in ("approve", "reject", "complete")

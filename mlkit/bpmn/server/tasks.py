@@ -173,7 +173,8 @@ class _Tasks:
         def find(service: Service) -> Tasks:
             after = wanted.pair()
             limit = min(wanted.limit, USUAL) if forms else wanted.limit
-            found = service.journal.index.tasks(assignee, group, after, limit + 1)
+            names = None if assignee is None else service.people().names_of(assignee)
+            found = service.journal.index.tasks(names, group, after, limit + 1)
             seen = own_tasks(service, self._context, request.caller, found[:limit])
             people = self._context.people
             shown = (
@@ -204,7 +205,8 @@ class _Tasks:
             return answer(Me(name, roles, []))
 
         def find(service: Service) -> list[Task]:
-            found = service.journal.index.tasks(name, None, (0, 0), _MINE)
+            names = service.people().names_of(name)
+            found = service.journal.index.tasks(names, None, (0, 0), _MINE)
             return [summarize(service, self._context.people, each) for each in found]
 
         return answer(Me(name, roles, await self._context.call(find)))
@@ -229,8 +231,8 @@ class _Tasks:
 
     async def release(self, request: Request) -> Response:
         by = acting(request.caller, body(request, Person).person)
-        operates, people = request.caller.may("operator"), self._context.people.file.directory
-        return await self._perform(request, lambda s, name: s.release(name, by, operates, people))
+        operates = request.caller.may("operator")
+        return await self._perform(request, lambda s, name: s.release(name, by, operates))
 
     async def delegate(self, request: Request) -> Response:
         given = body(request, Delegate)

@@ -140,3 +140,34 @@ def test_absences_are_kept_after_they_ended(mlkit, tmp_path):
     listed = mlkit("bpmn", "people", "absences", *state).stdout
     assert "ann -> bob" in listed
     assert "ended by cem" in listed
+
+
+class Chosen:
+    """What a journal holds of absences and digests, some of it under addresses."""
+
+    def now(self, at):
+        return {"ANN@x.org": "bob@x.org"}
+
+    def digests(self):
+        return {"bob@x.org": True, "ann": False, "ann@x.org": True}
+
+
+def test_what_was_chosen_under_an_address_is_of_its_person():
+    assert recipients.find_substitutes(Chosen(), PEOPLE, 0) == {"ann": "bob"}
+    assert recipients.find_digests(Chosen(), PEOPLE) == {"bob": True, "ann": False}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "person", "substitutes", "may"),
+    [
+        (task("Ann@X.org"), "ann", {}, True),
+        (task("ann"), "ANN@x.org", {}, True),
+        (task("ann@x.org"), "cem", {"ann": "cem"}, True),
+        (task(None, ["ann@x.org"]), "ann", {}, True),
+        (task(None, ["ann@x.org"]), "bob", {}, False),
+        (task("ann@x.org"), "bob", {}, False),
+    ],
+)
+def test_somebody_is_the_same_by_id_and_by_address(wanted, person, substitutes, may):
+    assert recipients.may_claim(wanted, person, PEOPLE, substitutes) == may
+    assert recipients.may_do(wanted, PEOPLE.id_of(person), PEOPLE, substitutes) == may

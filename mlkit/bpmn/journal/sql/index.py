@@ -255,12 +255,16 @@ class SqlIndex:
         return int(found[0][0])
 
     def tasks(
-        self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int | None
+        self,
+        names: Collection[str] | None,
+        group: str | None,
+        after: tuple[int, int],
+        limit: int | None,
     ) -> list[OpenTask]:
         """Return user tasks that a person, or a group, may do, oldest instance first.
 
         Args:
-            assignee: The person; None for anybody.
+            names: What tasks may call the person: an id, an address; None for anybody.
             group: The group; None for any.
             after: The instance and activation after which the list begins.
             limit: How many at most; None for all.
@@ -268,9 +272,10 @@ class SqlIndex:
         where, values = self._within("o.process")
         where.append("(o.instance, o.activation) > (?, ?)")
         values += after
-        if assignee is not None:
-            where.append("(o.assignee = ? OR o.users LIKE ? ESCAPE '!')")
-            values += [assignee, containing(assignee)]
+        if names is not None:
+            named = [each.lower() if "@" in each else each for each in names]
+            where.append(f"({' OR '.join(map(_names_person, names))})")
+            values += [part for each in named for part in (each, containing(each))]
         if group is not None:
             where.append("o.teams LIKE ? ESCAPE '!'")
             values.append(containing(group))
@@ -409,6 +414,13 @@ class SqlIndex:
             f" WHERE {' AND '.join(where)} ORDER BY s.instance, s.activation LIMIT ?",
             (*values, limit),
         )
+
+
+def _names_person(name: str) -> str:
+    """Return the condition that a task names somebody; addresses are the same in any case."""
+    assignee, users = ("lower(o.assignee)", "lower(o.users)") if "@" in name else (
+        "o.assignee", "o.users")  # fmt: skip
+    return f"{assignee} = ? OR {users} LIKE ? ESCAPE '!'"
 
 
 def _list_shown(row: Row, state: State) -> tuple[Rows, ...]:

@@ -59,6 +59,7 @@ class HomePage(ConsolePages):
 
 def _build_view(service: Service, person: str, reached: Reach) -> dict[str, Any]:
     index = service.journal.index.within(reached.processes)
+    names = service.people().names_of(person)
     counts = index.counts()
     running = index.search(Criteria("running"), None, SHOWN)
     return {
@@ -67,7 +68,7 @@ def _build_view(service: Service, person: str, reached: Reach) -> dict[str, Any]
         "incidents": [
             incident(each) for each in service.mask(index.stopped(None, None, _FIRST, SHOWN))
         ],
-        "tasks": [_task(each) for each in index.tasks(person, None, _FIRST, SHOWN)],
+        "tasks": [_task(each) for each in index.tasks(names, None, _FIRST, SHOWN)],
         "person": person,
         "running": [summarize(each) for each in running],
         "schedules": _next(service, reached),
