@@ -113,8 +113,14 @@ class Database(Protocol):
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
 
-    def among(self, numbers: Collection[int]) -> tuple[str, tuple[Any, ...]]:
-        """Return a list of integers as the right side of `IN`, and its values."""
+    def query_together(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """Return the rows of several statements with their values, which travel together.
+
+        Each sees what those before it have changed, as if it had been executed after them.
+        """
+
+    def among(self, values: Collection[Any], kind: str = "BIGINT") -> tuple[str, tuple[Any, ...]]:
+        """Return a list of values of a type as the right side of `IN`, and its values."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all of a block durable at once, or nothing of it."""

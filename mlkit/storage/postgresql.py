@@ -299,14 +299,23 @@ class PostgresqlDatabase:
                 # The connection had been lost before; outside a transaction this only reads.
                 return list(self._run(self._alive(), statement, values))
 
+    def query_together(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """Return the rows of several statements, executed in one exchange."""
+        found: list[list[Any]] = [[] for _ in queries]
+        with self.failures():
+            for (statement, values), rows in zip(queries, found, strict=True):
+                self._defer(statement, values, rows.extend)
+            self._execute_deferred()
+        return found
+
     @staticmethod
-    def among(numbers: Collection[int]) -> tuple[str, tuple[Any, ...]]:
-        """Return a list of integers as the right side of `IN`, and its values.
+    def among(values: Collection[Any], kind: str = "BIGINT") -> tuple[str, tuple[Any, ...]]:
+        """Return a list of values of a type as the right side of `IN`, and its values.
 
         The text does not depend on how many they are: psycopg parses it, and the server plans it,
         once.
         """
-        return "(SELECT unnest(?::bigint[]))", (write_array("BIGINT", numbers),)
+        return f"(SELECT unnest(?::{kind}[]))", (write_array(kind, values),)
 
     @staticmethod
     def _run(connection: psycopg.Connection[Any], statement: str, values: Sequence[Any]) -> Any:

@@ -218,10 +218,14 @@ class SqliteDatabase:
         with self.failures():
             return self.connection.execute(statement, values).fetchall()
 
+    def query_together(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Any]]:
+        """Return the rows of several statements: nothing travels."""
+        return [self.query(statement, values) for statement, values in queries]
+
     @staticmethod
-    def among(numbers: Collection[int]) -> tuple[str, tuple[Any, ...]]:
-        """Return a list of integers as the right side of `IN`, and its values."""
-        return f"({', '.join('?' * len(numbers))})", tuple(numbers)
+    def among(values: Collection[Any], kind: str = "BIGINT") -> tuple[str, tuple[Any, ...]]:
+        """Return a list of values of a type as the right side of `IN`, and its values."""
+        return f"({', '.join('?' * len(values))})", tuple(values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

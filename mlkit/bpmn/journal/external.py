@@ -33,7 +33,7 @@ class Offered(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """What workers call the task."""
+        """What workers call the task; see `instance_of`."""
         return f"{self.name}-{self.activation}"
 
 
@@ -55,6 +55,11 @@ class ExternalTask(Offered, frozen=True):
     def is_locked(self, now: float) -> bool:
         """Return whether a worker has it."""
         return self.expires is not None and self.expires > now
+
+
+def instance_of(task: str) -> str:
+    """Return the id of the instance of a task, by its id."""
+    return task.rpartition("-")[0]
 
 
 class Topic(NamedTuple):
@@ -96,6 +101,9 @@ class ExternalTasks(Protocol):
 
     def withdraw(self, instance: int, activation: int) -> bool:
         """Offer a task no longer; return whether it was offered."""
+
+    def drop(self, instance: int, activation: int) -> None:
+        """Offer a task no longer, if it was offered."""
 
     def forget(self, instances: Iterable[int]) -> None:
         """Withdraw all tasks of instances."""

@@ -144,6 +144,15 @@ class Journal(Protocol):
         This process has to hold; what is left out may be somebody else's work, see `work`.
         """
 
+    def foresee(self, tasks: Collection[str]) -> None:
+        """Claim, inside a transaction, the instances of external tasks, and read those tasks.
+
+        What workers report of them in the same transaction has then all that it needs.
+
+        Args:
+            tasks: Their ids; none, or others than there are, are no error.
+        """
+
     def claim(self, number: int) -> Row:
         """Return, inside a transaction, an instance for which an event comes next.
 

@@ -225,14 +225,14 @@ class Arrivals:
         taken: Those of the others that this process has taken for that.
         handed: Events for some of those, which the transaction has to apply: they are in no inbox.
             In place of a row they have a number below 0.
-        new: The numbers of the instances for which events may be handed over.
+        new: The instances for which events may be handed over, by their numbers.
     """
 
     created: list[Row] = field(default_factory=list)
     delivered: set[int] = field(default_factory=set)
     taken: list[Row] = field(default_factory=list)
     handed: list[Delivered] = field(default_factory=list)
-    new: set[int] = field(default_factory=set)
+    new: dict[int, Row] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forget what a transaction that is done again has left."""

@@ -69,7 +69,7 @@ def write(journal: Journal, running: Running, effect: AnyEffect, now: float) -> 
             task = describe_offered(running.row, running.engine, running.state, id)
             journal.external.offer(task)
         case Withdraw(id):
-            journal.external.withdraw(number, id)
+            journal.external.drop(number, id)
         case Store(name, value):
             journal.stores.set(name, value, number, now)
         case Ask(id) if id in there:

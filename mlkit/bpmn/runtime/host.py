@@ -17,9 +17,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Append, Arrivals, Damaged, Entry, Recorded, Row, TakenOver
@@ -27,6 +27,7 @@ from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
+from mlkit.bpmn.runtime.writes import CannotMove, Verdict, Write, Written
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.web.defaults import DRAIN_TIMEOUT
 from mlkit.workers.pool import ScriptPool
@@ -39,47 +40,6 @@ _RECOVERY = 1.0
 _SOON = 1.0
 """Seconds until a timer for which it does not pay to leave an instance."""
 logger = logging.getLogger("mlkit.bpmn")
-
-
-@dataclass(slots=True)
-class _Write:
-    """Something to write, and who waits for it, or for what the host decides about it later."""
-
-    function: Callable[[Journal], Any]
-    is_settled_later: bool = False
-    future: Future[Any] = field(default_factory=Future)
-
-
-class Verdict(NamedTuple):
-    """What was decided about an event.
-
-    Attributes:
-        refusal: Why it was refused; empty where it was not.
-        status: What its instance has come to; empty where another host has decided.
-    """
-
-    refusal: str
-    status: str = ""
-
-
-class _CannotMove(Exception):
-    """An instance cannot be moved in the transaction that brings its event."""
-
-
-class _Written(NamedTuple):
-    """What one transaction has written.
-
-    Attributes:
-        results: What the functions have returned.
-        arrivals: What they leave for whoever runs instances.
-        moved: The instances that have moved in the same transaction.
-        appends: What that has added to each.
-    """
-
-    results: list[Any]
-    arrivals: Arrivals
-    moved: list[Running]
-    appends: list[Append]
 
 
 class Host:
@@ -111,7 +71,7 @@ class Host:
         self.on_lease: Callable[[str, int], None] = lambda change, number: None
         self._drain_timeout = drain_timeout
         self._watch = watch
-        self._writes: deque[_Write] = deque()
+        self._writes: deque[Write] = deque()
         self._verdicts: dict[int, Future[Verdict]] = {}
         self._lock = threading.Lock()
         self._pools: Pools | None = None
@@ -175,7 +135,7 @@ class Host:
                 self._pools.wake()
 
     def write(
-        self, function: Callable[[Journal], Any], is_settled_later: bool = False
+        self, function: Callable[[Journal], Any], is_settled_later: bool = False, task: str = ""
     ) -> Future[Any]:
         """Let a function write to the journal, in a transaction with others.
 
@@ -185,8 +145,10 @@ class Host:
                 What it raises undoes what it has written, and goes to who waits for it.
             is_settled_later: Whether who waits takes nothing for done before the verdict about an
                 event that is written: the commit of the verdict makes both durable.
+            task: The external task on which the function reports, by its id: what reports need is
+                read together.
         """
-        write = _Write(function, is_settled_later)
+        write = Write(function, is_settled_later, task)
         with self._lock:
             if not self._thread.is_alive():
                 write.future.set_exception(_stopped())
@@ -304,7 +266,7 @@ class Host:
             if not self._try_together([each]):
                 self._try_together([each], applies=False)
 
-    def _try_together(self, writes: list[_Write], applies: bool = True) -> bool:
+    def _try_together(self, writes: list[Write], applies: bool = True) -> bool:
         """Write in one transaction; return whether who waits knows now what has come of it.
 
         Args:
@@ -315,7 +277,7 @@ class Host:
         try:
             written = self._write_together(writes, applies)
         except Exception as error:
-            if len(writes) > 1 or isinstance(error, _CannotMove):
+            if len(writes) > 1 or isinstance(error, CannotMove):
                 return False
             writes[0].future.set_exception(error)
             return True
@@ -329,7 +291,7 @@ class Host:
         self._take_in(written.arrivals, {each.number for each in written.moved})
         return True
 
-    def _write_together(self, writes: list[_Write], applies: bool) -> _Written:
+    def _write_together(self, writes: list[Write], applies: bool) -> Written:
         journal = self._session.journal
         # While scripts end before a stop, nothing is taken any more.
         adopts = self._deadline is None and journal.holds()
@@ -340,11 +302,12 @@ class Host:
         moved: list[Running] = []
         is_moving = False
 
-        def work() -> _Written:
+        def work() -> Written:
             nonlocal is_moving
             is_moving = False
             self._forget(moved)
             arrivals.clear()
+            journal.foresee({each.task for each in writes if each.task})
             results = [each.function(journal) for each in writes]
             if adopts:
                 new = {each.number for each in (*arrivals.created, *arrivals.taken)}
@@ -352,7 +315,7 @@ class Host:
             is_moving = bool(arrivals.handed)
             appends = self._move(arrivals, moved) if is_moving else []
             is_moving = False
-            return _Written(results, arrivals, moved, appends)
+            return Written(results, arrivals, moved, appends)
 
         gathering = journal.gathering(adopts, here if applies else None, len(writes))
         with gathering as arrivals, relaxed:
@@ -361,7 +324,7 @@ class Host:
             except BaseException as error:
                 self._forget(moved)
                 if is_moving and isinstance(error, Exception):
-                    raise _CannotMove from error
+                    raise CannotMove from error
                 raise
 
     def _forget(self, moved: list[Running]) -> None:

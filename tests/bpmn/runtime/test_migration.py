@@ -228,6 +228,7 @@ def test_a_snapshot_of_the_older_version_is_not_used(service, deploy, start, mon
     monkeypatch.setattr(event_writer, "SNAPSHOT_EVERY", 10_000)
     deploy(V2, FLOWS[1])
     service.migrate(row.id, 2, {"u": "v"}, "ann")
+    monkeypatch.setattr(event_writer, "SNAPSHOT_EVERY", 2)
     row = service.journal.get(row.number)
     state = service.session.state(row)
     assert [each.node for each in state.activations.values()] == ["v"]

@@ -7,7 +7,7 @@ locked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from mlkit.bpmn.journal.external import Condition, ExternalTask, Offered, Topic
@@ -21,6 +21,7 @@ _OFFERED = (
 )  # fmt: skip
 _COLUMNS = (*_OFFERED, "number", "worker", "expires", "error")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM external_tasks"
+_WITHDRAW = "DELETE FROM external_tasks WHERE instance = ? AND activation = ?"
 _SORTED = {"number", "name", "priority", "created", "expires", "process", "definition", "key"}
 _COMPARISONS = {"=", "<>", "<", ">", "<=", ">="}
 
@@ -34,6 +35,7 @@ class SqlExternalTasks:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.foresee((), ())
 
     # -- what the engine does --------------------------------------------------------------
 
@@ -51,12 +53,18 @@ class SqlExternalTasks:
 
     def withdraw(self, instance: int, activation: int) -> bool:
         """Offer a task no longer; return whether it was offered."""
-        return bool(
-            self.database.execute(
-                "DELETE FROM external_tasks WHERE instance = ? AND activation = ?",
-                (instance, activation),
-            )
-        )
+        if instance in self._claimed:  # Whoever calls has found it since: it is there.
+            self.drop(instance, activation)
+            return True
+        return bool(self.database.execute(_WITHDRAW, (instance, activation)))
+
+    def drop(self, instance: int, activation: int) -> None:
+        """Offer a task no longer, if it was offered."""
+        if (instance, activation) in self._dropped:
+            return
+        self.database.defer(_WITHDRAW, (instance, activation))
+        if instance in self._claimed:
+            self._dropped.add((instance, activation))
 
     def rename(self, instance: int, activation: int, element: str, definition: str) -> None:
         """Let a task, if it is one, be that of another element; who has it keeps it."""
@@ -73,6 +81,25 @@ class SqlExternalTasks:
             {"instance": "BIGINT"},
             [(each,) for each in instances],
         )
+
+    # -- what a transaction reads together -------------------------------------------------
+
+    def reading(self, tasks: Collection[str]) -> tuple[str, tuple[Any, ...]]:
+        """Return the statement that reads tasks by their ids, with its values."""
+        among, values = self.database.among(sorted(tasks), "TEXT")
+        return f"{_SELECT} WHERE id IN {among}", values
+
+    def foresee(self, rows: Sequence[Sequence[Any]], claimed: Collection[int]) -> None:
+        """Know tasks, until this is called again, that only this transaction may end.
+
+        Args:
+            rows: What `reading` has found.
+            claimed: The instances that the transaction had claimed before.
+        """
+        found = (_task(each) for each in rows)
+        self._foreseen = {each.id: each for each in found if each.instance in claimed}
+        self._claimed = frozenset(claimed)
+        self._dropped: set[tuple[int, int]] = set()
 
     # -- what workers do -------------------------------------------------------------------
 
@@ -94,43 +121,47 @@ class SqlExternalTasks:
                 Condition("instance", "ACTIVE", ()),
             ]
             conditions += [Condition(column, "IN", values) for column, values in topic.filters]
-            for task in self.find(conditions, order or (("number", "asc"),), limit):
+            for task in self._find_free(conditions, order or (("number", "asc"),), limit):
                 found.setdefault(task.number, (task, topic.lock))
         chosen = sorted(found.values(), key=lambda each: each[0].number)
         for column, direction in reversed(order):
             chosen.sort(key=lambda each: getattr(each[0], column), reverse=direction == "desc")
         chosen = chosen[:limit]
-        locked = {
-            lock: self._lock(
-                [task.number for task, own in chosen if own == lock], worker, now + lock
-            )
-            for lock in {lock for _, lock in chosen}
-        }
-        return [
-            _locked(task, worker, now + lock)
-            for task, lock in chosen
-            if task.number in locked[lock]
-        ]
+        for task, _ in chosen:
+            self._foreseen.pop(task.id, None)
+        for lock in {lock for _, lock in chosen}:
+            self._lock([task.number for task, own in chosen if own == lock], worker, now + lock)
+        return [_locked(task, worker, now + lock) for task, lock in chosen]
 
     def _free_expired(self, topic: str, now: float) -> None:
-        self.database.execute(
+        self.database.defer(
             "UPDATE external_tasks SET free = 0 WHERE topic = ? AND free > 0 AND free <= ?",
             (topic, now),
         )
 
-    def _lock(self, numbers: list[int], worker: str, until: float) -> set[int]:
-        """Lock tasks; return the numbers of those where nobody else was faster."""
+    def _find_free(
+        self, conditions: Iterable[Condition], order: Sequence[tuple[str, str]], limit: int
+    ) -> list[ExternalTask]:
+        """Return free tasks that no other host is about to lock, and keep it from them.
+
+        Hosts that fetch at the same time get different tasks: none gets nothing while there are
+        some.
+        """
+        where, values = _where(conditions)
+        query = f"{_SELECT}{where}{_order(order)} LIMIT ?{self.database.for_update}"
+        return [_task(each) for each in self.database.query(query, (*values, limit))]
+
+    def _lock(self, numbers: list[int], worker: str, until: float) -> None:
         among, values = self.database.among(numbers)
-        found = self.database.query(
-            "UPDATE external_tasks SET worker = ?, expires = ?, free = ? WHERE number IN"
-            f" (SELECT number FROM external_tasks WHERE number IN {among} AND free = 0"
-            f"{self.database.for_update}) RETURNING number",
+        self.database.defer(
+            f"UPDATE external_tasks SET worker = ?, expires = ?, free = ? WHERE number IN {among}",
             (worker, until, until, *values),
         )
-        return {number for (number,) in found}
 
     def get(self, identifier: str) -> ExternalTask | None:
         """Return a task by its id."""
+        if identifier in self._foreseen:  # Once: whoever asks may change it.
+            return self._foreseen.pop(identifier)
         rows = self.database.query(f"{_SELECT} WHERE id = ?", (identifier,))
         return _task(rows[0]) if rows else None
 

@@ -23,6 +23,7 @@ from mlkit.bpmn.journal.records import (
     Recorded,
     Row,
 )
+from mlkit.bpmn.journal.sql import event_writer
 from mlkit.errors import MlkitError
 from mlkit.storage.database import Database
 
@@ -111,17 +112,25 @@ class History:
                 yield row, found.get(row.number)
 
     def _read(self, rows: Sequence[Row]) -> dict[int, Recorded]:
-        among, values = self.database.among([each.number for each in rows])
-        found = self.database.query(
-            f"SELECT instance, sequence, state FROM snapshots WHERE instance IN {among}", values
+        snapshots = self._snapshots(
+            [each.number for each in rows if each.sequence >= event_writer.SNAPSHOT_EVERY]
         )
-        snapshots = {number: (sequence, state) for number, sequence, state in found}
         begun = {each.number: _beginning(each, snapshots.get(each.number)) for each in rows}
         events = self._events({number: after for number, (_, after) in begun.items()})
         return {
             number: Recorded(state, after, events[number])
             for number, (state, after) in begun.items()
         }
+
+    def _snapshots(self, numbers: Sequence[int]) -> dict[int, tuple[int, bytes]]:
+        """Return the snapshots of instances: the number of the last event in it, and the state."""
+        if not numbers:
+            return {}
+        among, values = self.database.among(numbers)
+        found = self.database.query(
+            f"SELECT instance, sequence, state FROM snapshots WHERE instance IN {among}", values
+        )
+        return {number: (sequence, state) for number, sequence, state in found}
 
     def _apply(
         self, row: Row, engine: Engine, state: State, entry: tuple[int, float, AnyEvent]

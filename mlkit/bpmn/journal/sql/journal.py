@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.artifacts import ArtifactStore
+from mlkit.bpmn.journal.external import instance_of
 from mlkit.bpmn.journal.owner import Owner
 from mlkit.bpmn.journal.records import Append, Arrivals, Changes, Delivered, Log, Recorded, Row
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
@@ -165,7 +166,7 @@ class SqlJournal:
         )
         self._arrivals.created.append(row)
         if self._here is not None:
-            self._arrivals.new.add(row.number)
+            self._arrivals.new[row.number] = row
         return row
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
@@ -278,17 +279,33 @@ class SqlJournal:
             self._arrivals = self._here = None
             self.mailbox.on_delivery = known
             self._instances.forget_reserved()
+            self.external.foresee((), ())
+
+    def foresee(self, tasks: Collection[str]) -> None:
+        """Claim the instances of external tasks, and read those tasks, all together."""
+        self.external.foresee((), ())
+        arrivals = self._arrivals
+        if arrivals is None or self._here is None or not tasks:
+            return
+        # A task is read after its instance is claimed: from then on nobody else ends it.
+        taken, read = self.database.query_together(
+            [self._ownership.taking({instance_of(e) for e in tasks}), self.external.reading(tasks)]
+        )
+        rows = self._ownership.note_taken(taken)
+        arrivals.taken += rows
+        arrivals.new |= {each.number: each for each in rows}
+        self.external.foresee(read, {each.number for each in rows})
 
     def claim(self, number: int) -> Row:
         """Return, inside a transaction, an instance for which an event comes next."""
         arrivals, here = self._arrivals, self._here
-        if arrivals is None or here is None or number in here or number in arrivals.new:
+        if arrivals is None or here is None or number in here:
             return self.get(number, keep=True)
-        for row in self.take_free([number]):
-            arrivals.taken.append(row)
-            arrivals.new.add(number)
-            return row
-        return self.get(number, keep=True)
+        if number not in arrivals.new:
+            for row in self.take_free([number]):
+                arrivals.taken.append(row)
+                arrivals.new[number] = row
+        return arrivals.new.get(number) or self.get(number, keep=True)
 
     def hand(self, number: int, event: AnyEvent, asks: bool = True) -> int:
         """Deliver an event, inside a transaction; return its number for the verdict about it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from mlkit.bpmn.journal.owner import Owner
 from mlkit.bpmn.journal.records import Row
@@ -94,12 +95,26 @@ class SqlOwnership:
         if not numbers:
             return []
         among, values = self._database.among(sorted(numbers))
-        found = self._database.query(
+        return self.note_taken(self._database.query(*self._taking(f"number IN {among}", values)))
+
+    def taking(self, names: Collection[str]) -> tuple[str, tuple[Any, ...]]:
+        """Return the statement, with its values, that does what `take_free` does, by their ids.
+
+        `note_taken` reads the rows that it returns.
+        """
+        among, values = self._database.among(sorted(names), "TEXT")
+        return self._taking(f"id IN {among}", values)
+
+    def _taking(self, condition: str, values: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        query = (
             "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number IN (SELECT number"
-            f" FROM instances WHERE number IN {among} AND owner = '' AND {_OPEN}"
-            f"{self._database.for_update}) RETURNING {', '.join(COLUMNS)}",
-            (self._owner.name, *values),
+            f" FROM instances WHERE {condition} AND owner = '' AND {_OPEN}"
+            f"{self._database.for_update}) RETURNING {', '.join(COLUMNS)}"
         )
+        return query, (self._owner.name, *values)
+
+    def note_taken(self, found: Sequence[tuple[Any, ...]]) -> list[Row]:
+        """Return the instances that were taken; others may have changed what lists read of them."""
         for each in found:
             self._index.forget(each[0])
         return [row for each in found if not (row := to_row(each, True)).damage]

@@ -13,8 +13,8 @@ import msgspec
 
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.runtime.external import NotYours, TaskSuspended, UnknownTask
-from mlkit.bpmn.runtime.host import Verdict
 from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.writes import Verdict
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest.errors import RestError, refused
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
@@ -94,12 +94,13 @@ def path(request: Request, name: str) -> str:
     return unquote(str(request.scope["path_params"][name]))
 
 
-async def settle(context: Context, work: Callable[[Journal], list[int]]) -> str:
+async def settle(context: Context, work: Callable[[Journal], list[int]], task: str = "") -> str:
     """Write events into inboxes, and wait until they are decided and durable.
 
     Args:
         context: The server's.
         work: Writes the events; returns their numbers. What it refuses it refuses before it writes.
+        task: The external task that they are about, by its id.
 
     Returns:
         What the instance of the event that was decided last has come to; empty where another host
@@ -108,7 +109,7 @@ async def settle(context: Context, work: Callable[[Journal], list[int]]) -> str:
     Raises:
         RestError: One was refused, or is not decided within the limit.
     """
-    refusal, status = await _Settling(context, work).verdict()
+    refusal, status = await _Settling(context, work, task).verdict()
     if refusal:
         raise RestError(500, "ProcessEngineException", refusal, 0)
     return status
@@ -122,11 +123,13 @@ class _Settling:
     Args:
         context: The server's.
         work: Writes the events; returns their numbers.
+        task: The external task that they are about, by its id; empty: about something else.
     """
 
-    def __init__(self, context: Context, work: Callable[[Journal], list[int]]) -> None:
+    def __init__(self, context: Context, work: Callable[[Journal], list[int]], task: str) -> None:
         self._context = context
         self._work = work
+        self._task = task
         self._loop = asyncio.get_running_loop()
         self._decided: asyncio.Future[Verdict] = self._loop.create_future()
         self._rows: list[int] = []
@@ -136,7 +139,7 @@ class _Settling:
 
     async def verdict(self) -> Verdict:
         """Return the verdict of an event that was refused, or of the last, once all are durable."""
-        writing = self._context.host.write(self._write, is_settled_later=True)
+        writing = self._context.host.write(self._write, True, self._task)
         writing.add_done_callback(self._written)
         looking: asyncio.Task[None] | None = None
 

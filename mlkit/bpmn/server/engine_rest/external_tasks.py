@@ -153,7 +153,7 @@ class ExternalTasks:
         """Complete a task."""
         identifier, given = path(request, "id"), body(request)
         report = _report(given, local=True)
-        return await self._event(lambda it: [external.complete(it, identifier, report)])
+        return await self._event(lambda it: [external.complete(it, identifier, report)], identifier)
 
     async def throw(self, request: Request) -> Response:
         """Report a BPMN error."""
@@ -162,7 +162,9 @@ class ExternalTasks:
         if not code:
             raise missing("errorCode")
         message = given.text("errorMessage") or ""
-        return await self._event(lambda it: [external.throw(it, identifier, report, code, message)])
+        return await self._event(
+            lambda it: [external.throw(it, identifier, report, code, message)], identifier
+        )
 
     async def fail(self, request: Request) -> Response:
         """Report a failed attempt."""
@@ -180,12 +182,12 @@ class ExternalTasks:
             found = external.fail(journal, identifier, report, message, details, retries, until)
             return [found]
 
-        done = await self._event(fail)
+        done = await self._event(fail, identifier)
         await self._wake(identifier)
         return done
 
-    async def _event(self, work: Callable[[Journal], list[int]]) -> Response:
-        await settle(self._context, work)
+    async def _event(self, work: Callable[[Journal], list[int]], task: str = "") -> Response:
+        await settle(self._context, work, task)
         return NOTHING
 
     # -- locks -----------------------------------------------------------------------------

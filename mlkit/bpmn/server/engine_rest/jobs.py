@@ -108,7 +108,9 @@ class Jobs:
             _require_stored(service.journal.artifacts, variables, files)
 
         await self._context.call(check)
-        await settle(self._context, lambda it: [external.complete(it, identifier, report)])
+        await settle(
+            self._context, lambda it: [external.complete(it, identifier, report)], identifier
+        )
         return NOTHING
 
 
