@@ -101,7 +101,7 @@ double log_shape(const Series& series, double y) {
   double sum = 0;
   for (std::size_t i = 5; i-- > 0;) sum = sum * t + series.curve[i];
   // Farther away the series rises again, where the density is nothing.
-  return t < nothing && t > -nothing ? sum * t * t : -1e4;
+  return t < nothing && t > -nothing ? sum * t * t * std::numbers::ln2 : -1e4;
 }
 
 double log_shape_at(const Point& point, const Arm& arm) {

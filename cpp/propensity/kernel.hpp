@@ -12,32 +12,42 @@ namespace mlkit::propensity {
 // cancel.
 struct Series {
   double mode;
-  double curve[5];  // derivatives 2 to 6 at the mode, each over its factorial
+  double curve[5];  // derivatives 2 to 6 at the mode, each over its factorial; to base 2
 };
 
 // The density of an arm's logit: exp(f(y) - f(mode)) * scale.
 struct Arm {
   double a, b;
-  double peak;           // f(mode) = a log m + b log(1 - m)
+  double peak, peak2;    // f(mode) = a log m + b log(1 - m); and to base 2
   double scale;          // the density at the mode
   double right;          // P(Y > right edge of the panel)
   double high, low;      // above and below these the density is nothing
   const Series* narrow;  // none: f as it is
 };
 
-// Nodes of a panel, and what all arms share there.
+// Nodes of a panel, and what all arms share there. Node q + 4 mirrors node q about the middle; node
+// 0 is the lowest one.
 struct Panel {
-  double y[nodes], log_x[nodes], log_rest[nodes];
+  double y[nodes], log_x[nodes], log_rest[nodes];  // logarithms to base 2
   double half;
-  double weights[nodes];              // times half
-  double to_the_right[nodes][nodes];  // [r][q]: of g at node r in the integral from node q on
+  double weights[nodes];                                 // times half
+  double even[nodes / 2][nodes], odd[nodes / 2][nodes];  // times half
 };
 
 // The rule on [-1, 1], and the integrals between its nodes.
 struct Rule {
   double node[nodes], weight[nodes];
-  double to_the_right[nodes][nodes];   // [r][q]: of the value at node r in the integral from node q
-  double from_the_left[nodes][nodes];  // and in that up to node q
+  double from_the_left[nodes]
+                      [nodes];  // [r][q]: of the value at node r in the integral up to node q
+  // In the integral from node q on, but for half of the whole: of the sum of the values at nodes r
+  // and r + 4, and of their difference.
+  double even[nodes / 2][nodes], odd[nodes / 2][nodes];
+};
+
+// Arms with chances below these at the lowest node are counted by so many powers of theirs.
+inline constexpr std::size_t few_powers = 4, most_powers = 6;
+struct Small {
+  double few = 0, most = 0;
 };
 
 // A logit y, x there, and what is computed with them.
@@ -83,7 +93,7 @@ struct Crossing {
 // cross: the arms that are crossed at x.
 // place: the panel between two edges.
 // count_above: counts is [k][nodes], the chances of 0 .. k-1 arms above; returns the crowd at the
-// lowest node.
+// lowest node; scratch is k nodes doubles.
 // above_point: sets `right` of each arm to the chance above the point, by a continued fraction, which
 // converges where that is small; returns the crowd, and adds its last changes to `changes`.
 // add_ranks: of the shown arms that are crossed; ranks is [shown][k][nodes], what each node adds;
@@ -98,7 +108,7 @@ struct Crossing {
   Crossing cross(const Extents& extents, double y, double x, double rest);                      \
   void place(const Rule& rule, double left, double right, Panel& panel);                        \
   Crowd count_above(const Panel& panel, Arm* arms, std::size_t count, std::size_t k,            \
-                    double* counts);                                                            \
+                    const Small& small, double* scratch, double* counts);                       \
   void densities(const Panel& panel, Arm& arm, double* density, double* above);                 \
   Crowd above_point(const Point& point, Arm* arms, std::size_t count, double& changes);         \
   void add_ranks(const Panel& panel, const double* density, const double* above,                \

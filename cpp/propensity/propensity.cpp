@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numbers>
 #include <utility>
 
 #include "propensity/kernel.hpp"
@@ -70,7 +71,7 @@ std::pair<double, double> log_sigmoids(double y) {
 }
 
 Series series_of(double a, double b, double mode) {
-  const double m = a / (a + b), curvature = m * b;
+  const double m = a / (a + b), curvature = m * b * std::numbers::log2e;
   return {mode,
           {-curvature / 2, -curvature * (1 - 2 * m) / 6, -curvature * (1 - 6 * m * (1 - m)) / 24,
            -curvature * (1 - 2 * m) * (1 - 12 * m * (1 - m)) / 120,
@@ -145,6 +146,8 @@ class Integration {
     others_ = keep_contenders(columns, shown, k);
     columns.scale.resize(columns.a.size());
     kernel_.heights(columns.a.data(), columns.b.data(), columns.a.size(), columns.scale.data());
+    // Smaller errors than usual ask for exact counts.
+    if (width >= 1) small_ = {small(few_powers), small(most_powers)};
     make_arms(columns);
     make_extents(columns);
     density_.resize(shown_ * nodes), above_.resize(shown_ * nodes);
@@ -181,7 +184,8 @@ class Integration {
   std::vector<double> begin_, low_, curvature_, total_, a_, b_;
   Extents extents_{};
   double latest_ = 0;  // where the first begin_late looks
-  Crowd crowd_;        // at the left end of the last panel
+  Small small_;
+  Crowd crowd_;  // at the left end of the last panel
   std::vector<double> density_, above_, scratch_, counts_, rank_nodes_;
   std::vector<double> slate_density_, none_above_, halves_;  // of all panels
   std::vector<double> tails_;  // of the shown arms, above the point where the panels begin
@@ -191,6 +195,12 @@ class Integration {
   double undecided_ = 1;  // P(fewer than k arms are above the last panel)
   Propensities found_;
 
+  // The chance up to which what all arms leave out by so many powers is less than `rounding`.
+  double small(std::size_t powers) const {
+    const auto next = static_cast<double>(powers + 1);
+    return std::pow(rounding / (5 * static_cast<double>(others_ + 1)), 1 / next);
+  }
+
   void make_arms(const Columns& columns) {
     const std::size_t count = columns.a.size();
     arms_.reserve(count), narrow_.reserve(count);
@@ -199,8 +209,8 @@ class Integration {
       const double a = columns.a[i], b = columns.b[i], mode = columns.mode[i];
       const Series* series = nullptr;
       if (curvature_of(a, b) > narrow_from) series = &narrow_.emplace_back(series_of(a, b, mode));
-      arms_.push_back(
-          {a, b, columns.peak[i], columns.scale[i], 0, columns.high[i], columns.low[i], series});
+      arms_.push_back({a, b, columns.peak[i], columns.peak[i] * std::numbers::log2e,
+                       columns.scale[i], 0, columns.high[i], columns.low[i], series});
       latest_ = std::max(latest_, mode + tail_begin * (columns.high[i] - mode));
     }
   }
@@ -355,8 +365,8 @@ class Integration {
     std::fill_n(counts_.begin(), std::min(terms, std::size_t{1}) * nodes, 1.0);
     crowd_ = {};
     if (terms > 0)
-      crowd_ = kernel_.count_above(panel, arms_.data() + passed_, begun_ - passed_, terms,
-                                   counts_.data());
+      crowd_ = kernel_.count_above(panel, arms_.data() + passed_, begun_ - passed_, terms, small_,
+                                   scratch_.data(), counts_.data());
     crowd_.above += static_cast<double>(passed_);
     add_shown(panel, left, right);
     return left;

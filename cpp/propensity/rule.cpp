@@ -7,15 +7,27 @@ namespace mlkit::propensity {
 
 namespace {
 
+constexpr std::size_t mirrored(std::size_t i) { return (i + nodes / 2) % nodes; }
+
 struct Made : Rule {
+  double to_the_right[nodes][nodes];  // [r][q]: of the value at node r in the integral from node q
+
   Made() {
-    for (std::size_t i = 0; i < nodes; ++i) find_node(i);
+    for (std::size_t i = 0; i < nodes / 2; ++i) find_node(i);
     for (std::size_t q = 0; q < nodes; ++q) find_parts(q);
     for (std::size_t r = 0; r < nodes; ++r)
-      for (std::size_t q = 0; q < nodes; ++q)  // the rule is symmetric
-        from_the_left[r][q] = to_the_right[nodes - 1 - r][nodes - 1 - q];
+      for (std::size_t q = 0; q < nodes; ++q)
+        from_the_left[r][q] = to_the_right[mirrored(r)][mirrored(q)];
+    for (std::size_t r = 0; r < nodes / 2; ++r) {
+      for (std::size_t q = 0; q < nodes; ++q) {
+        const double other = to_the_right[mirrored(r)][q];
+        even[r][q] = (to_the_right[r][q] + other - weight[r]) / 2;
+        odd[r][q] = (to_the_right[r][q] - other) / 2;
+      }
+    }
   }
 
+  // And the one that mirrors it.
   void find_node(std::size_t i) {
     double x = -std::cos(std::numbers::pi * (static_cast<double>(i) + 0.75) / (nodes + 0.5));
     double slope = 1;
@@ -29,8 +41,8 @@ struct Made : Rule {
       slope = nodes * (x * value - before) / (x * x - 1);
       x -= value / slope;
     }
-    node[i] = x;
-    weight[i] = 2 / ((1 - x * x) * slope * slope);
+    node[i] = x, node[mirrored(i)] = -x;
+    weight[i] = weight[mirrored(i)] = 2 / ((1 - x * x) * slope * slope);
   }
 
   double cardinal(std::size_t r, double x) const {
