@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from mlkit.bpmn.defaults import MESSAGE_LIFE
+from mlkit.bpmn.journal.records import Refused
 from mlkit.bpmn.runtime.deployment import files_of
-from mlkit.bpmn.runtime.service import Refused
 from mlkit.errors import (
     BadData,
     ConfigurationError,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import IO
+from typing import IO, TYPE_CHECKING, cast
 
 from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable
 from mlkit.storage.objects import Sink, Stored
@@ -19,15 +21,73 @@ except ImportError as _missing:
         "an artifact store in S3 needs the package obstore", hint='pip install "mlkit[s3]"'
     ) from _missing
 
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+_SLOW = 5.0
+"""Seconds after which a failure is that of a store which hangs."""
+_PAUSE = 5.0
+"""Seconds for which nobody waits for a store that has hung."""
 _TRIES = 4
 _PATIENCE = timedelta(seconds=30)
+_LIMITS = {"read_timeout": "30s", "timeout": "6h"}
+"""Of an answer that does not come, and of a large object; client options would hide those of the
+environment, such as AWS_ALLOW_HTTP."""
 _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _CREDENTIALS = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION"
 _AWAY = "is the storage reachable, and does the bucket exist? Nothing that was committed is lost"
 
 
+class _Outage:
+    """Whether a store hangs: one caller after another tries it then, and the rest do not wait.
+
+    A failure that comes at once needs none of this, and may concern a single object.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._error: MlkitError | None = None
+        self._until = 0.0
+        self._is_tried = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Use the store, or raise at once what is wrong with it.
+
+        Raises:
+            ServiceUnavailable: It has not answered others a moment ago.
+        """
+        begun = self._clock()
+        with self._lock:
+            known = self._error
+            if known is not None and (self._is_tried or begun < self._until):
+                raise ServiceUnavailable(known.message, hint=known.hint)
+            self._is_tried = known is not None
+        try:
+            yield
+        except ServiceUnavailable as error:
+            now = self._clock()
+            with self._lock:
+                if now - begun > _SLOW:
+                    self._error, self._until = error, now + _PAUSE
+                elif known is not None:  # It answers again, if only that it cannot.
+                    self._error = None
+            raise
+        else:
+            self._error = None
+        finally:
+            if known is not None:
+                self._is_tried = False
+
+
+_outages: dict[str, _Outage] = {}
+
+
 class S3Objects:
     """Objects below a prefix of a bucket; obstore reads credentials from the environment.
+
+    All that a process opens of a store know it together where it hangs.
 
     Args:
         bucket: The bucket.
@@ -39,11 +99,13 @@ class S3Objects:
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self.place = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._outage = _outages.setdefault(self.place, _Outage())
         with self._failures():
             self._store = S3Store(
                 bucket,
                 prefix=prefix or None,
                 retry_config={"max_retries": _TRIES, "retry_timeout": _PATIENCE},
+                config=cast("S3Config", _LIMITS),
             )
 
     def put(self, name: str, content: IO[bytes]) -> None:
@@ -83,10 +145,11 @@ class S3Objects:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except (exceptions.BaseError, OSError) as error:
-            raise self._failure(error) from error
+        with self._outage.attempt():
+            try:
+                yield
+            except (exceptions.BaseError, OSError) as error:
+                raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> MlkitError:
         text = f"{self.place}: {_extract_reason(error)}"

@@ -206,7 +206,11 @@ AnyEvent = (
     | Cancel | Recover | StoreRead | Crash | Assign | Suspend | Unsuspend | Migrate
 )  # fmt: skip
 STEERING = (Assign, Cancel, Suspend, Unsuspend, Migrate)
-"""What an instance takes while it is suspended; all other events from outside wait."""
+"""What an instance takes while it is suspended."""
+ASKED = (Complete, Throw, Fail, Begin, Claim, Retry)
+"""What people and workers ask of an instance: refused while it is suspended."""
+DECIDED = (*STEERING, *ASKED)
+"""What is decided while an instance is suspended; all other events from outside wait."""
 
 
 class Hop(NamedTuple):

@@ -336,6 +336,10 @@ def require_id(text: str) -> None:
         )
 
 
+class Refused(UsageError):
+    """What was asked cannot be done any more: somebody or something else came first."""
+
+
 class TakenOver(ConfigurationError):
     """Another process owns the instance now; nothing of this commit was written.
 

@@ -19,12 +19,13 @@ from typing import Any
 
 from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash
 from mlkit.bpmn.people.tasks import Task
-from mlkit.errors import BadData, InputMissing, printable
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable, printable
 from mlkit.workers.child.artifacts import Artifacts
 
 MOST_BYTES = 256 * 2**20
 """The largest document that is read."""
 MOST_DOCUMENTS = 50
+AWAY = "the store of documents cannot be reached now"
 _OCTETS = "application/octet-stream"
 _TEXT_KINDS = {"builtins.bytes", "builtins.bytearray"}
 
@@ -80,15 +81,33 @@ def upload(
     return reference
 
 
-def documents(task: Task, state: Path, store: ArtifactStore) -> list[Document]:
+def documents(
+    task: Task, state: Path, store: ArtifactStore, *, now: bool = False
+) -> list[Document]:
     """Read the documents of a task.
 
     Args:
         task: The task.
         state: The state folder: `work/INSTANCE/` is in it.
         store: The stored values.
+        now: Whether documents that cannot be read now are listed with that as their problem.
+
+    Raises:
+        ServiceUnavailable: The shared store cannot be reached, and it is not `now`.
     """
-    return [document for each in names(task) for document in _read(each, task, state, store)]
+    found: list[Document] = []
+    is_away = False
+    for each in names(task):
+        try:
+            if not is_away:
+                found += _read(each, task, state, store)
+                continue
+        except ServiceUnavailable:
+            if not now:
+                raise
+            is_away = True  # Nobody who looks at a page waits once for each document.
+        found.append(Document(each, file_name(each), problem=AWAY))
+    return found
 
 
 def document(task: Task, name: str, state: Path, store: ArtifactStore) -> Document:

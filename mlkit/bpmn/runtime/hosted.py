@@ -143,13 +143,22 @@ class HostedSession(Session):
 class ServiceThreads:
     """Threads that answer with the use cases of a state folder, each with a session of its own.
 
+    What uses stored values has threads of its own: a store that hosts share may be away or hang,
+    and nothing else waits for it then.
+
     Args:
         host: The host of this process.
         size: How many threads.
+        store_size: How many more, for what uses stored values.
+        people: Returns the people of the server.
     """
 
     def __init__(
-        self, host: Host, size: int = 8, people: Callable[[], Directory] = Directory
+        self,
+        host: Host,
+        size: int = 8,
+        store_size: int = 4,
+        people: Callable[[], Directory] = Directory,
     ) -> None:
         self._host = host
         self._people = people
@@ -158,6 +167,7 @@ class ServiceThreads:
         self._local = threading.local()
         self._services: list[Service] = []
         self.executor = concurrent.futures.ThreadPoolExecutor(size, "service")
+        self.store_executor = concurrent.futures.ThreadPoolExecutor(store_size, "stored")
 
     def run(self, function: Callable[[Service], T], source: str = "server") -> T:
         """Call a function with the service of this thread.
@@ -178,4 +188,5 @@ class ServiceThreads:
 
     def close(self) -> None:
         """Wait for the threads to end."""
+        self.store_executor.shutdown(wait=False, cancel_futures=True)
         self.executor.shutdown(wait=True, cancel_futures=True)

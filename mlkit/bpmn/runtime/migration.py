@@ -15,12 +15,12 @@ from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Crash, Hop, Migrate
 from mlkit.bpmn.engine.migration import Migration, migrate
 from mlkit.bpmn.engine.state import Activation, State, document, restore
-from mlkit.bpmn.journal.records import MIGRATED, Deployed, Entry, Row
+from mlkit.bpmn.journal.records import MIGRATED, Deployed, Entry, Refused, Row
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.deployment import materialise
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ def plan(
 
     Raises:
         InputMissing: There is no such version.
-        UsageError: The instance has ended, or has this version.
+        Refused: The instance has ended, or has this version.
     """
     deployments = session.journal.deployments
     to = deployments.require(row.process, version)
     if not row.is_open:
-        raise UsageError(f"instance {row.id} is {row.status}")
+        raise Refused(f"instance {row.id} is {row.status}")
     if to.definition == row.definition:
-        raise UsageError(f"instance {row.id} has version {to.version} already")
+        raise Refused(f"instance {row.id} has version {to.version} already")
     event = _event(to, mapping)
     old, new = session.engine(row), session.engine(_move(session, row, event))
     state = session.state(row)

@@ -24,7 +24,8 @@ from mlkit.bpmn.engine.effects import (
     Wake,
 )
 from mlkit.bpmn.engine.events import (
-    STEERING,
+    ASKED,
+    DECIDED,
     AnyEvent,
     Complete,
     Crash,
@@ -272,17 +273,15 @@ class Runner:
         self.attempts.look(now)
         while self.timers and self.timers[0][0] <= now:
             due, number, activation = heapq.heappop(self.timers)
-            if self._is_due(number, activation, due):
+            if self._is_due(due, number, activation):
                 self.apply(self.instances[number], Fire(activation))
 
     def _next_due(self) -> float | None:
-        while self.timers and not self._is_due(
-            self.timers[0][1], self.timers[0][2], self.timers[0][0]
-        ):
+        while self.timers and not self._is_due(*self.timers[0]):
             heapq.heappop(self.timers)
         return self.timers[0][0] if self.timers else None
 
-    def _is_due(self, number: int, activation: int, due: float) -> bool:
+    def _is_due(self, due: float, number: int, activation: int) -> bool:
         running = self.instances.get(number)
         if running is None or running.state.suspended:
             return False
@@ -432,7 +431,7 @@ class Runner:
         has_read = False
         for row, number, event in self.journal.mailbox.inbox(self.instances):
             running = self.instances.get(number)
-            if running is None or (running.state.suspended and not isinstance(event, STEERING)):
+            if running is None or (running.state.suspended and not isinstance(event, DECIDED)):
                 continue
             if isinstance(event, Migrate):
                 # Nothing of the older version is left to be replayed on the new one; of what was
@@ -449,9 +448,10 @@ class Runner:
 
     def _take(self, running: Running, event: AnyEvent) -> str:
         """Apply an event from outside; return why it was refused, empty where it was not."""
-        if getattr(event, "id", 0) not in (0, *running.state.activations) and not isinstance(
-            event, Retry
-        ):
+        if running.state.suspended and isinstance(event, ASKED):
+            return f"instance {running.id} is suspended"
+        is_there = getattr(event, "id", 0) in (0, *running.state.activations)
+        if not is_there and not isinstance(event, Retry):
             return f"{running.id}/{event.id} no longer waits"  # type: ignore[union-attr]
         try:
             if isinstance(event, Migrate):

@@ -24,7 +24,7 @@ from mlkit.bpmn.engine.events import (
     Unsuspend,
 )
 from mlkit.bpmn.journal.listings import Retried, Stopped
-from mlkit.bpmn.journal.records import Damaged, Log, Row, RunningAttempt
+from mlkit.bpmn.journal.records import Damaged, Log, Refused, Row, RunningAttempt
 from mlkit.bpmn.people import recipients, tasks
 from mlkit.bpmn.people.directory import Directory
 from mlkit.bpmn.people.forms import pack_variables
@@ -42,10 +42,6 @@ _PAGE = 500
 
 
 S = TypeVar("S", Stopped, Retried)
-
-
-class Refused(UsageError):
-    """What was asked cannot be done any more: somebody or something else came first."""
 
 
 class Completed(Refused):
@@ -279,7 +275,7 @@ class Service:
         """End an instance, also one whose events cannot be replayed.
 
         Raises:
-            UsageError: It has ended.
+            Refused: It has ended.
         """
         row, event = self.journal.find(instance), Cancel(reason, by)
         try:
@@ -291,8 +287,7 @@ class Service:
         """Suspend an instance: nothing of it begins any more; scripts that run may end.
 
         Raises:
-            Refused: It is suspended already.
-            UsageError: It has ended.
+            Refused: It is suspended already, or has ended.
         """
         return self.ask(self.journal.find(instance), Suspend(reason, by))
 
@@ -313,8 +308,7 @@ class Service:
 
         Raises:
             InputMissing: There is no such version.
-            Refused: Something prevents it.
-            UsageError: The instance has ended, or has this version.
+            Refused: Something prevents it: the instance has ended, or has this version.
         """
         row = self.journal.find(instance)
         found = migration.plan(self.session, row, version, mapping, time.time())
@@ -326,8 +320,7 @@ class Service:
         """Resume a suspended instance; what came meanwhile is taken now.
 
         Raises:
-            Refused: It is not suspended.
-            UsageError: It has ended.
+            Refused: It is not suspended, or has ended.
         """
         return self.ask(self.journal.find(instance), Unsuspend(by))
 
@@ -344,7 +337,7 @@ class Service:
         """Try an incident again (0: all of the instance), or a task that waits for that at once.
 
         Raises:
-            UsageError: There is no such incident.
+            Refused: There is no such incident, or not any more.
         """
         row = self.journal.find(instance)
         engine, state = self.session.engine(row), self.session.state(row)
@@ -352,7 +345,7 @@ class Service:
         known = [each for each in found if incident in (0, each["id"]) and each["id"] is not None]
         known += [each for each in documents.retried(engine, state) if incident == each["id"]]
         if not known:
-            raise UsageError(f"instance {row.id}: there is no such incident to try again")
+            raise Refused(f"instance {row.id}: there is no such incident to try again")
         return self.ask(row, Retry(incident, by))
 
     def retry_kind(
@@ -380,7 +373,7 @@ class Service:
         """Set variables of an instance, and remove some.
 
         Raises:
-            UsageError: The instance has ended.
+            Refused: The instance has ended.
             BadData: A value cannot be stored.
         """
         row = self.journal.find(instance)
@@ -449,7 +442,6 @@ class Service:
             The instance as it is now.
 
         Raises:
-            UsageError: The instance has ended.
             Refused: The event comes too late, or does not fit.
             Waiting: Another process runs the instance and has not decided within the limit.
         """
@@ -469,7 +461,7 @@ class Service:
     def _deliver(self, row: Row, event: AnyEvent) -> int:
         try:
             return self.session.deliver(row, event)
-        except UsageError:  # It has ended: by whom, if it was by this task?
+        except Refused:  # It has ended: by whom, if it was by this task?
             self._blame(row.id, str(getattr(event, "id", "")))
             raise
 

@@ -34,7 +34,7 @@ from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.listings import Found
 from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Row
+from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Refused, Row
 from mlkit.bpmn.people import masking, tasks
 from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.masking import Mask
@@ -51,7 +51,7 @@ from mlkit.bpmn.runtime.held_secrets import HeldSecrets
 from mlkit.bpmn.runtime.pools import RuntimeConfiguration
 from mlkit.bpmn.runtime.runner import Observer, Runner
 from mlkit.bpmn.runtime.running import Running
-from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError, UsageError
+from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError
 from mlkit.files import make_folder
 from mlkit.workers.pool import Limits, ScriptPool
 
@@ -233,14 +233,14 @@ class Session:
         """Put an event into the inbox of an instance that has not ended; return its number there.
 
         Raises:
-            UsageError: The instance has ended.
+            Refused: The instance has ended, or is suspended.
         """
         source = self.source
 
         def deliver(journal: Journal) -> int:
             now = journal.get(row.number, keep=True)
             if not now.is_open:
-                raise UsageError(f"instance {row.id} is {now.status}")
+                raise Refused(f"instance {row.id} is {now.status}")
             if now.status == "suspended" and not isinstance(event, STEERING):
                 raise suspended(row)
             audit(journal, row, event, source)
@@ -410,10 +410,10 @@ class Session:
         return self.pool
 
 
-def suspended(row: Row) -> UsageError:
+def suspended(row: Row) -> Refused:
     """Return the error of who moves an instance on that is suspended."""
     hint = f"`mlkit bpmn unsuspend {row.id}` lets it continue"
-    return UsageError(f"instance {row.id} is suspended", hint=hint)
+    return Refused(f"instance {row.id} is suspended", hint=hint)
 
 
 def require_own(folder: Path) -> None:

@@ -26,9 +26,10 @@ from mlkit.bpmn.runtime.running import Running
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.workers.pool import Result
 
-PATIENCE = 300.0
-"""Seconds for which a store that cannot be reached is asked again."""
 _PAUSE = 2.0
+"""Seconds after which a store that cannot be reached is asked again."""
+_SILENCE = 60.0
+"""Seconds after which the log says again that it cannot."""
 _AT_ONCE = 8
 Then = Callable[[MlkitError | None], None]
 Move = Callable[[], object]
@@ -49,6 +50,8 @@ class Transfers:
         self._ended: deque[tuple[Then, MlkitError | None]] = deque()
         self._closing = threading.Event()
         self._restoring = threading.Lock()
+        self._reporting = threading.Lock()
+        self._report_at = 0.0
         self._executor: ThreadPoolExecutor | None = None
 
     def carries(self, running: Running) -> bool:
@@ -148,16 +151,28 @@ class Transfers:
         self._ended.append((then, problem))
 
     def _patiently(self, move: Move) -> None:
-        """Make a move; a store that cannot be reached is asked again for a while."""
-        deadline = time.monotonic() + PATIENCE
+        """Make a move; a store that cannot be reached is asked again until it is back.
+
+        To give up would lose the result of a task, or stop each instance that needs a value.
+        """
         while True:
             try:
                 move()
+                self._report_at = 0.0
                 return
             except ServiceUnavailable as error:
-                if time.monotonic() > deadline or self._closing.wait(_PAUSE):
+                self._report(error)
+                if self._closing.wait(_PAUSE):
                     raise
-                logger.warning("%s; trying again", error.message)
+
+    def _report(self, error: ServiceUnavailable) -> None:
+        """Log that the store is away: once a minute, however many values wait for it."""
+        now = time.monotonic()
+        with self._reporting:
+            if now < self._report_at:
+                return
+            self._report_at = now + _SILENCE
+        logger.warning("%s; tasks that need the store wait until it is back", error.message)
 
     def finish(self) -> bool:
         """Do what follows from the transfers that have ended; return whether there were any."""

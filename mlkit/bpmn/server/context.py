@@ -97,16 +97,24 @@ class Context:
         """Return what the caller of a request reaches in a role."""
         return reach(service, self.tags, request.caller, role)
 
-    async def call(self, function: Callable[[Service], T], request: Request | None = None) -> T:
+    async def call(
+        self,
+        function: Callable[[Service], T],
+        request: Request | None = None,
+        *,
+        uses_store: bool = False,
+    ) -> T:
         """Call a function, which may wait, with a service of a thread of its own.
 
         Args:
             function: What to do.
             request: The request that it is done for, where it changes something.
+            uses_store: Whether it reads or writes stored values, for which it may wait long.
         """
         loop = asyncio.get_running_loop()
         source = "server" if request is None else client(request)
-        return await loop.run_in_executor(self.threads.executor, self.threads.run, function, source)
+        threads = self.threads.store_executor if uses_store else self.threads.executor
+        return await loop.run_in_executor(threads, self.threads.run, function, source)
 
     async def require_at(self, request: Request, role: str, process: str) -> None:
         """Refuse a caller who lacks a role for a definition.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.records import TakenOver
-from mlkit.bpmn.runtime.service import Refused
+from mlkit.bpmn.journal.records import Refused, TakenOver
 from mlkit.errors import (
     BadData,
     InputMissing,

@@ -275,7 +275,7 @@ class _Instances:
             (b"content-type", b"application/octet-stream"),
             (b"content-disposition", b"attachment"),
         )
-        return Response(await self._context.call(read), headers=headers)
+        return Response(await self._context.call(read, uses_store=True), headers=headers)
 
     async def cancel(self, request: Request) -> Response:
         given = body(request, Reason)

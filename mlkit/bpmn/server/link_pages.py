@@ -76,7 +76,7 @@ class LinkPages(TaskPages):
             form.require_allowed()  # It may have been given to somebody else since.
             return function(form)
 
-        return await self.context.call(work, request)
+        return await self.context.call(work, request, uses_store=True)
 
     def _link(self, request: Request) -> Link:
         people = self.context.people

@@ -10,7 +10,7 @@ from mlkit.bpmn.people import attachments, browser_forms, start_forms
 from mlkit.bpmn.people.masking import NO_MASK
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.task_form import Submitted, summary
+from mlkit.bpmn.server.task_form import Submitted, read_given, summary
 from mlkit.web.paths import Upload
 
 
@@ -53,10 +53,12 @@ class StartForm:
         Raises:
             Forged: A file was not uploaded for this form.
         """
-        given = browser_forms.read_submitted(self.form, submitted.values, self._keep, NO_MASK)
+        given, unstored = read_given(self.form, submitted, self._keep, NO_MASK)
         entry, given = browser_forms.drop_hidden(
             self.form, given, lambda it: start_forms.entry(self.form, it)
         )
+        if unstored:
+            return given, unstored, {}
         values, problems = entry.values()
         return given, problems, values
 

@@ -9,15 +9,16 @@ from typing import Any
 from urllib.parse import quote
 
 from mlkit.bpmn.journal.records import Row
-from mlkit.bpmn.people import attachments, browser_forms, tasks
+from mlkit.bpmn.people import attachments, browser_forms, forms, tasks
 from mlkit.bpmn.people.attachments import Document
 from mlkit.bpmn.people.browser_forms import Input
 from mlkit.bpmn.people.forms import Entry
+from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.people import People, Visitor
-from mlkit.errors import BadData
+from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import Form, Upload
 
@@ -121,7 +122,7 @@ class TaskForm:
 
     def _documents(self) -> list[Document]:
         journal = self.service.journal
-        return attachments.documents(self.task, journal.folder, journal.artifacts)
+        return attachments.documents(self.task, journal.folder, journal.artifacts, now=True)
 
     # -- what a submitted form does --------------------------------------------------------
 
@@ -132,7 +133,7 @@ class TaskForm:
             Forged: A file was not uploaded for this task.
         """
         task, action = self.task, submitted.text("action")
-        given = browser_forms.read_submitted(task.form, submitted.values, self._keep, task.mask)
+        given, unstored = read_given(task.form, submitted, self._keep, task.mask)
         if self.decision and action in ("approve", "reject"):
             given[self.decision] = action == "approve"
         entry, given = browser_forms.drop_hidden(task.form, given, lambda it: tasks.entry(task, it))
@@ -142,6 +143,8 @@ class TaskForm:
                 return {}, [], tasks.decide(task, action == "approve", comment)
             except BadData as error:
                 return {}, [error.message], {}
+        if unstored:
+            return given, unstored, {}
         values, problems = entry.values()
         return given, problems, values
 
@@ -166,6 +169,24 @@ class TaskForm:
             whom = self.visitor.whom(self.task)
             hint = "whoever has it may release it, or delegate it to you"
             raise RequestError(403, f"the task waits for {whom}", hint)
+
+
+def read_given(
+    form: forms.Form, submitted: Submitted, keep: browser_forms.Keep, mask: Mask
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what a form gives, and what is wrong where a file of it cannot be stored now.
+
+    The fields that are filled in are given back then, to be sent again with the files.
+    """
+    try:
+        return browser_forms.read_submitted(form, submitted.values, keep, mask), []
+    except ServiceUnavailable:
+        left = {
+            name: [each for each in values if not isinstance(each, Upload)]
+            for name, values in submitted.values.items()
+        }
+        given = browser_forms.read_submitted(form, left, keep, mask)
+        return given, [f"the file was not stored: {attachments.AWAY}; choose it again later"]
 
 
 def summary(fields: list[Input], known: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -193,7 +193,8 @@ class TaskPages:
             require_seen(service, self.context, request.caller, form.task)
             return form.page(place)
 
-        return self.page(request, "task.html", await self.context.call(shown))
+        found = await self.context.call(shown, uses_store=True)
+        return self.page(request, "task.html", found)
 
     async def submit(self, request: Request) -> Response:
         """Do what the form of a task asks for."""
@@ -204,6 +205,7 @@ class TaskPages:
                 self.form(service, self._visitor(service, request), name), submitted, place
             ),
             request,
+            uses_store=True,
         )
         return self.answer(request, outcome, f"{'../' * 2}tasks?done=")
 
@@ -254,14 +256,18 @@ class TaskPages:
     async def document(self, request: Request) -> Response:
         """Return a document of a task."""
         name, wanted = self._name(request), path_parameter(request, "name")
-        return await self._call_for_task(request, lambda service: file_of(service, name, wanted))
+        return await self._call_for_task(
+            request, lambda service: file_of(service, name, wanted), uses_store=True
+        )
 
     async def picture(self, request: Request) -> Response:
         """Return the diagram of a task's instance, with its tokens."""
         name = self._name(request)
         return await self._call_for_task(request, lambda service: picture_of(service, name))
 
-    async def _call_for_task(self, request: Request, function: Callable[[Service], T]) -> T:
+    async def _call_for_task(
+        self, request: Request, function: Callable[[Service], T], *, uses_store: bool = False
+    ) -> T:
         """Call a function about the task of a request, where its caller may see it."""
         name = self._name(request)
 
@@ -269,7 +275,7 @@ class TaskPages:
             require_seen(service, self.context, request.caller, service.task(name)[1])
             return function(service)
 
-        return await self.context.call(work)
+        return await self.context.call(work, uses_store=uses_store)
 
     @staticmethod
     def _name(request: Request) -> str:

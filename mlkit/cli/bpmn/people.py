@@ -250,7 +250,8 @@ def ask(session: Session, row: Row) -> bool:
 
     Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
     """
-    from mlkit.bpmn.runtime.service import Refused, Service
+    from mlkit.bpmn.journal.records import Refused
+    from mlkit.bpmn.runtime.service import Service
 
     waiting = session.tasks(row)
     if not waiting:

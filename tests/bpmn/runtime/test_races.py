@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from bpmn.runtime.asking import ENDS, mlkit, sqlite_only, waiting
 
-from mlkit.bpmn.engine.events import Cancel
+from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Retry, Suspend
 from mlkit.bpmn.runtime.documents import document, trace
 from mlkit.bpmn.runtime.service import Refused, Service
 from mlkit.bpmn.runtime.session import Session
@@ -64,6 +64,23 @@ def test_an_event_for_an_ended_instance_is_refused(path, state):
             service.cancel(row.id, "again", "bob")
         with pytest.raises(UsageError, match="is cancelled"):
             session.deliver(row, Cancel())
+
+
+@pytest.mark.parametrize("event", [Claim(2, "bob", "bob"), Complete(2, {}, "bob"), Retry()])
+def test_who_comes_right_after_a_suspension_is_refused_at_once(path, state, event):
+    with Session(state, create=True) as session:
+        (row,) = waiting(session, path)
+        with session.journal.transaction():  # All passed the checks before it was suspended.
+            session.journal.mailbox.deliver(row.number, Suspend("", "ann"), asks=True)
+            number = session.journal.mailbox.deliver(row.number, event, asks=True)
+        session.advance([row])
+        assert session.journal.mailbox.verdict(number) == f"instance {row.id} is suspended"
+        with session.journal.transaction():  # Also where nobody runs it any more.
+            number = session.journal.mailbox.deliver(row.number, event, asks=True)
+        session.advance([session.journal.get(row.number)])
+        assert session.journal.mailbox.verdict(number) == f"instance {row.id} is suspended"
+        assert Service(session).unsuspend(row.id, "ann").status == "waiting"
+        assert Service(session).tasks()[0].assignee is None
 
 
 @sqlite_only

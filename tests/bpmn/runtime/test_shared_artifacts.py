@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,16 +156,19 @@ def test_no_two_journals_share_a_store(host, tmp_path, pipeline):
         host("two", "ftp://somewhere", journal=None)
 
 
+AWAY = ServiceUnavailable("the store is away")
+
+
 class Away:
     """A place of objects that cannot be reached for the first few times."""
 
-    def __init__(self, objects, times):
-        self.objects, self.times = objects, times
+    def __init__(self, objects, times, error):
+        self.objects, self.times, self.error = objects, times, error
 
     def __getattr__(self, name):
         if self.times:
             self.times -= 1
-            raise ServiceUnavailable("the store is away")
+            raise self.error
         return getattr(self.objects, name)
 
 
@@ -172,33 +177,53 @@ def away(monkeypatch):
     """Return how to let the store of a session be away for so many times."""
     monkeypatch.setattr("mlkit.bpmn.runtime.transfers._PAUSE", 0.01)
 
-    def let(session, times):
+    def let(session, times, error=AWAY):
         store = session.journal.artifacts
-        monkeypatch.setattr(store, "_shared", Away(store.shared, times))
+        monkeypatch.setattr(store, "_shared", Away(store.shared, times, error))
 
     return let
 
 
-def test_a_result_waits_for_a_store_that_is_away(host, store, pipeline, away):
+def test_a_result_waits_for_a_store_that_is_away(host, store, pipeline, away, monkeypatch, caplog):
+    minutes = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: 30.0 * next(minutes))
+    monkeypatch.setattr("mlkit.bpmn.runtime.transfers.time", clock)
     with host("one", store) as session:
-        away(session, 3)
+        away(session, 30)  # However long: to give up would lose the result.
         row = begin(session, pipeline)
         assert session.journal.get(row.number).status == "waiting"
         assert len(list(session.journal.artifacts.all())) == 1
     with host("two") as session:
         away(session, 3)
         assert Service(session).complete(f"{row.id}/u", {}, "ann").status == "completed"
+    said = [each for each in caplog.messages if "the store is away" in each]
+    assert 2 <= len(said) <= 20  # Once a minute, not at each attempt.
 
 
-def test_a_result_is_not_committed_without_its_values(host, store, pipeline, away, monkeypatch):
-    monkeypatch.setattr("mlkit.bpmn.runtime.transfers.PATIENCE", 0.0)
+def test_a_page_of_a_task_shows_what_it_can_while_the_store_is_away(host, store, pipeline, away):
     with host("one", store) as session:
-        away(session, 1)
+        row = begin(session, pipeline)
+    with host("two") as session:
+        (task,) = Service(session).tasks()
+        documents = (task, session.journal.folder, session.journal.artifacts)
+        away(session, 2)
+        (shown,) = attachments.documents(*documents, now=True)
+        assert (shown.name, shown.content, shown.problem) == ("table", None, attachments.AWAY)
+        with pytest.raises(ServiceUnavailable):  # A mail waits for them.
+            attachments.documents(*documents)
+        (shown,) = attachments.documents(*documents, now=True)
+        assert (len(shown.content), shown.problem) == (100_000, "")
+    assert row.id == task.instance
+
+
+def test_a_result_is_not_committed_without_its_values(host, store, pipeline, away):
+    with host("one", store) as session:
+        away(session, 1, ConfigurationError("the store refuses"))
         row = begin(session, pipeline)
         assert session.journal.get(row.number).status == "incident"
         assert "table" not in variables(session, row)
         [incident] = Service(session).show(row.id)["incidents"]
-        assert "the store is away" in incident["message"]
+        assert "the store refuses" in incident["message"]
         Service(session).retry(row.id, 0, "ann")
         assert session.journal.get(row.number).status == "waiting"
         assert "table" in variables(session, row)

@@ -227,7 +227,8 @@ def test_an_operator_steers(server, diagram):
         until(server, each, "incident")
         answer = server("POST", f"{V1}/instances/{each}/cancel", json={"reason": "enough"})
         assert answer.json()["state"] == "cancelled"
-        assert server("POST", f"{V1}/instances/{each}/cancel").status_code == 400
+        assert server("POST", f"{V1}/instances/{each}/cancel").status_code == 409
+        assert server("POST", f"{V1}/instances/{each}/retry").status_code == 409
     assert not server("GET", f"{V1}/incidents?process=steer").json()["incidents"]
     new = server("POST", f"{V1}/instances/{one}/rerun", json={"element": "work"}).json()
     assert until(server, new["instance"], "completed", "incident")
@@ -248,7 +249,7 @@ def test_an_operator_suspends_and_lets_go_on(server, diagram):
     assert [each["instance"] for each in listed] == [one]
     assert 'bpmn_instances{state="suspended"} 1' in server("GET", "/metrics").text
     refused = server("POST", f"{V1}/tasks/{one}/u/complete", json={"variables": {"rate": 1.0}})
-    assert refused.status_code == 400
+    assert refused.status_code == 409
     assert "is suspended" in refused.json()["detail"]
     assert server("POST", f"{path}/suspend").status_code == 409
     assert server("POST", f"{path}/variables", json={"variables": {"x": 2}}).status_code == 200

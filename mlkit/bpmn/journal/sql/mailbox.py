@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mlkit.bpmn.engine.events import STEERING, AnyEvent, Receive, Signal
+from mlkit.bpmn.engine.events import DECIDED, AnyEvent, Receive, Signal
 from mlkit.bpmn.journal.records import DECODE_EVENT, Delivered, encode
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
@@ -234,5 +234,5 @@ class SqlMailbox:
 
 def _row(instance: int, event: AnyEvent, asks: bool) -> tuple[Any, ...]:
     """Return the values of a row of the inbox."""
-    steers = asks and isinstance(event, STEERING)
+    steers = asks and isinstance(event, DECIDED)
     return instance, encode(event), STEERS if steers else int(asks)

@@ -163,7 +163,7 @@ class DefinitionPages(ConsolePages):
             status = 200 if is_update else 422
             return form, self.console(request, "definition.html", shown, status)
 
-        form, found = await self.context.call(read, request)
+        form, found = await self.context.call(read, request, uses_store=True)
         if isinstance(found, Response):
             return found
         if form.form:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.journal.records import Log, Row, RunningAttempt
+from mlkit.bpmn.journal.records import Log, Refused, Row, RunningAttempt
 from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import documents
-from mlkit.bpmn.runtime.service import Refused, Service
+from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.console import waits
 from mlkit.bpmn.server.console.console_pages import (
     ConsolePages,

@@ -78,7 +78,7 @@ class Jobs:
                     raise InputMissing(f"the job names no content {name!r:.80} any more")
                 return service.journal.artifacts.read(name)
 
-        return Response(await self._context.call(read), headers=_BYTES)
+        return Response(await self._context.call(read, uses_store=True), headers=_BYTES)
 
     async def upload(self, request: Request) -> Response:
         """Store a content, as a whole or not at all, where all hosts find it."""
@@ -91,7 +91,7 @@ class Jobs:
             with _unusable():
                 service.journal.artifacts.keep(name, io.BytesIO(request.body))
 
-        await self._context.call(keep)
+        await self._context.call(keep, uses_store=True)
         return NOTHING
 
     async def finish(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ class Jobs:
             _mine(service, identifier, worker)
             _require_stored(service.journal.artifacts, variables, files)
 
-        await self._context.call(check)
+        await self._context.call(check, uses_store=True)
         await settle(
             self._context, lambda it: [external.complete(it, identifier, report)], identifier
         )
