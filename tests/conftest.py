@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import re
 import shutil
@@ -46,6 +47,16 @@ hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mlkit")
 
 
+# What is collected stays: looking through it for garbage takes each process a quarter of that time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is there now out of further searches for garbage."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Take what is nightly for slow, before options select by marks.
@@ -74,17 +85,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove what the processes of this run have shared: a database server, Go's cache, images.
-
-    With MLKIT_TEST_KEEP_IMAGES=1, the images stay for the next run that has its MLKIT_TEST_RUN.
-    """
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what the processes of this run have shared: a database server, Go's cache, images."""
     if hasattr(session.config, "workerinput"):
         return
     postgresql_server.stop_shared()
     shutil.rmtree(GO_CACHE, ignore_errors=True)
-    keeps = os.environ.get("MLKIT_TEST_KEEP_IMAGES") == "1" and exitstatus == pytest.ExitCode.OK
-    if keeps or not IMAGES.exists():
+    if not IMAGES.exists():
         return
     import docker
 

@@ -21,12 +21,14 @@ from mlkit.image.run.engine.engine import Engine
 RUN = os.environ["MLKIT_TEST_RUN"]
 ATTEMPTS = 3
 # As in Debian's slim images, which most images are made from; and merged without the package that
-# merges later, which needs all of Perl. It is half of the files, that each test packs and reads.
+# merges later, which needs all of Perl; and with few locales. It is half of the files, that each
+# test packs and reads.
 MERGED = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 WITHOUT = ("--include=usr-is-merged", f"--hook-dir={MERGED}", *(
     f"--dpkgopt=path-{rule}" for rule in
     ("exclude=/usr/share/doc/*", "include=/usr/share/doc/*/copyright", "exclude=/usr/share/man/*",
-     "exclude=/usr/share/locale/*", "include=/usr/share/locale/de/*")
+     "exclude=/usr/share/locale/*", "include=/usr/share/locale/de/*",
+     "exclude=/usr/share/i18n/locales/*", "include=/usr/share/i18n/locales/[deit]*")
 ))  # fmt: skip
 SHARED_IMAGES = Path(os.environ["MLKIT_TEST_IMAGES"])
 """Names of images that all processes of this run share; `tests/conftest.py` removes them."""
@@ -131,22 +133,29 @@ def more(engine):
 
 
 def _assembled(kind, packages, whole=False):
-    """Assemble a Debian image by mmdebstrap, once for all processes of this run."""
+    """Assemble a Debian image by mmdebstrap, once for all processes of this run.
+
+    With MLKIT_TEST_ROOTS, once for all runs that share this folder, whichever engines they have.
+    """
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs the program mmdebstrap")
     name = f"mlkit-test-{kind}:{RUN}"
-    lock = Path(tempfile.gettempdir()) / f"mlkit-test-{kind}-{RUN}.lock"
-    with lock.open("w") as file, contextlib.closing(_client()) as client:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    shared = os.environ.get("MLKIT_TEST_ROOTS")
+    lock = Path(shared or tempfile.gettempdir(), f"mlkit-test-{kind}-{'' if shared else RUN}.lock")
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(contextlib.closing(_client()))
+        folder = Path(shared or stack.enter_context(tempfile.TemporaryDirectory()))
+        fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
         if not client.api.images(name):
-            with tempfile.TemporaryDirectory() as folder:
-                archive = Path(folder) / "root.tar"
-                _bootstrap(packages, archive, () if whole else WITHOUT)
-                client.api.import_image_from_file(
-                    str(archive), repository=name.partition(":")[0], tag=RUN
-                )
-            with SHARED_IMAGES.open("a") as shared:
-                shared.write(f"{name}\n")
+            archive = folder / f"{kind}.tar"
+            if not archive.exists():
+                _bootstrap(packages, folder / f"{kind}.new.tar", () if whole else WITHOUT)
+                (folder / f"{kind}.new.tar").rename(archive)
+            client.api.import_image_from_file(
+                str(archive), repository=name.partition(":")[0], tag=RUN
+            )
+            with SHARED_IMAGES.open("a") as listed:
+                listed.write(f"{name}\n")
     return name
 
 
