@@ -8,7 +8,7 @@ when there are too many, neighbouring periods are merged, and new ones are twice
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -111,23 +111,28 @@ class Observer:
         self._rewards = self._seen.rewards[-1] if self._seen.rewards else 0.0
         self._idle_at: float | None = None
 
-    def observe(self, change: Change) -> None:
-        """Take in a change that the model has learned."""
-        if change.kind not in (Kind.REWARD, Kind.WITHDRAW) or change.a is None:
+    def observe(self, changes: Sequence[Change]) -> None:
+        """Take in changes that the model has learned."""
+        rewards = [
+            (arm, reward, 1.0 if kind == Kind.REWARD else -1.0)
+            for kind, _, arm, reward, *_ in changes
+            if reward is not None and kind in (Kind.REWARD, Kind.WITHDRAW)
+        ]
+        if not rewards:
             return
-        sign = 1.0 if change.kind == Kind.REWARD else -1.0
-        self._events += sign
-        self._rewards += sign * change.a
-        if change.arm not in self._arms and len(self._arms) >= MOST_ARMS:
-            return
-        self._arms.add(change.arm)
         arms = self._period().arms
-        sums = arms.get(change.arm)
-        if sums is None:
-            sums = arms[change.arm] = RewardSums()
-        sums.count += sign
-        sums.total += sign * change.a
-        sums.squares += sign * change.a**2
+        for arm, reward, sign in rewards:
+            self._events += sign
+            self._rewards += sign * reward
+            sums = arms.get(arm)
+            if sums is None:
+                if arm not in self._arms and len(self._arms) >= MOST_ARMS:
+                    continue
+                self._arms.add(arm)
+                sums = arms[arm] = RewardSums()
+            sums.count += sign
+            sums.total += sign * reward
+            sums.squares += sign * reward**2
 
     def _period(self) -> Period:
         now = self._clock()

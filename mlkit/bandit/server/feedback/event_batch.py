@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from mlkit.bandit.server.learning.journal import Journal
@@ -87,6 +88,7 @@ class _Batch:
     def add_all(self, events: Sequence[Event], is_known: Callable[[str], bool]) -> Rejection | None:
         """Take events, or return the first that cannot be taken."""
         self._known = self._journal.recall(_keys(events))
+        is_known = cache(is_known)  # Nothing is written until all events are accepted.
         for index, event in enumerate(events):
             reason = self._add(event, is_known)
             if reason is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from mlkit.bandit.server import metrics
@@ -204,7 +205,7 @@ class Applier:
             return self.rejected(request, outcome, is_own=is_own)
         if not isinstance(outcome, Appended):
             return Kept(request.number)
-        ignored = [self._is_ignored(changes) for changes in outcome.changes]
+        ignored = self._apply_events(outcome.changes)
         self.since_compaction += sum(map(len, outcome.changes))
         if is_own:
             self._count(outcome, ignored)
@@ -222,8 +223,7 @@ class Applier:
     def _settle(self, settled: Settled) -> Reply:
         self._counters.add(metrics.ZEROS, len(settled.zeros))
         self.since_compaction += len(settled.zeros)
-        for change in settled.zeros:
-            self._model.apply(change)
+        self._model.apply_all(settled.zeros)
         return Kept(settled.decisions)
 
     def rejected(self, request: Request, rejection: Rejection, *, is_own: bool = True) -> Reply:
@@ -235,10 +235,18 @@ class Applier:
         reply = Conflict if is_conflict else UnknownArm
         return reply(request.number, rejection.place)
 
-    def _is_ignored(self, changes: list[Change]) -> bool:
-        """Apply the changes of an event; return whether there were some, and none was of use."""
-        applied = [self._model.apply(change) for change in changes]
-        return bool(applied) and not any(applied)
+    def _apply_events(self, events: list[list[Change]]) -> list[bool]:
+        """Apply the changes of events.
+
+        Returns:
+            Of each event whether there were some, and none was of use.
+        """
+        applied = self._model.apply_all([change for changes in events for change in changes])
+        if all(applied):
+            return [False] * len(events)
+        used = iter(applied)
+        found = [list(islice(used, len(changes))) for changes in events]
+        return [bool(each) and not any(each) for each in found]
 
     def _count(self, appended: Appended, ignored: list[bool]) -> None:
         duplicates, unused = sum(appended.repeats), sum(ignored)

@@ -139,6 +139,7 @@ class Journal:
         self._path = path
         self._sync = "FULL" if shared is None else "NORMAL"
         self._housekept = 0
+        self._touched: set[tuple[str | None, str]] | None = None  # by changes of `journal`
         try:
             self._database = SqliteFile(path, "ro" if read_only else "rwc", unchanging)
             self._ids = EventIds(self._database, window, shared or clock, self._running)
@@ -238,6 +239,7 @@ class Journal:
                 self._ids.write()
         except BaseException:
             self._ids.discard()
+            self._touched = None
             raise
         self._ids.keep()
 
@@ -261,6 +263,8 @@ class Journal:
         query = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         self._database.execute_many(query, values)
         self.seq = last
+        if self._touched is not None:
+            self._touched.update((each.context, each.arm) for each in changes)
 
     # Decisions that wait for rewards
 
@@ -368,6 +372,7 @@ class Journal:
     def end_compaction(self) -> None:
         """Forget the changes that all snapshots have, inside a transaction."""
         self._database.execute("DELETE FROM journal")
+        self._touched = set()
         self.set_meta({"compacted": self.seq})
         self._note_running()
 
@@ -422,8 +427,9 @@ class Journal:
         posterior_of: Callable[[str | None, str], Posterior | bytes | None],
         at: float,
     ) -> None:
-        changes = {(each.context, each.arm) for each in self.changes()}
-        touched = changes | {(None, arm) for _, arm in changes}
+        if self._touched is None:
+            self._touched = {(each.context, each.arm) for each in self.changes()}
+        touched = self._touched | {(None, arm) for _, arm in self._touched}
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
         rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
         states = [(*name, each) for *name, each in found if isinstance(each, bytes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Model:
         posteriors: The table.
         candidate: That of another version, with a share of the traffic; None: there is none.
         source: The posteriors file.
-        on_learned: Called with each change that one of them has used.
+        on_learned: Called with changes that one of them has used.
 
     Args:
         state: The state directory, which this process has locked.
@@ -101,7 +101,7 @@ class Model:
         for name, content in self.journal.files():
             state.restore(name, content)
         self.candidate: Served | None = None
-        self.on_learned: Callable[[Change], None] = lambda change: None
+        self.on_learned: Callable[[Sequence[Change]], None] = lambda changes: None
         self.posteriors: Served = self._resume() if resume else self._settle(adopt, candidate)
         self.posteriors.restore(self.journal)
         goes_on = resume or self._in_fleet
@@ -121,11 +121,18 @@ class Model:
 
     def apply(self, change: Change) -> bool:
         """Apply a change to both versions; return whether one has used it."""
-        used = self.posteriors.apply(change)
-        other = self.candidate is not None and self.candidate.apply(change)
-        if used or other:
-            self.on_learned(change)
-        return used or other
+        return self.apply_all([change])[0]
+
+    def apply_all(self, changes: Sequence[Change]) -> list[bool]:
+        """Apply changes to both versions; return for each whether one has used it."""
+        used = self.posteriors.apply_all(changes)
+        if self.candidate is not None:
+            others = self.candidate.apply_all(changes)
+            used = [one or other for one, other in zip(used, others, strict=True)]
+        learned = [change for change, is_used in zip(changes, used, strict=True) if is_used]
+        if learned:
+            self.on_learned(learned)
+        return used
 
     def expire(self) -> None:
         """Forget what is out of the window by now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +103,10 @@ class ServedModel:
         if place is not None:
             self._changed.add(place)
         return place is not None
+
+    def apply_all(self, changes: Sequence[Change]) -> list[bool]:
+        """Apply changes one after another; return for each what `apply` does."""
+        return [self.apply(change) for change in changes]
 
     def _put(self, change: Change) -> None:
         try:

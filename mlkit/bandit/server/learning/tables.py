@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,6 +109,27 @@ class GrowingTable:
         existed = self.table.arm(change.arm) is not None
         self._do(PosteriorTable.put_arm, change.arm, change.a, change.b, change.pulls, at)
         return existed
+
+    def apply_all(self, changes: Sequence[Change]) -> list[bool]:
+        """Apply changes one after another; return for each what `apply` would."""
+        if not self._are_plain(changes):
+            return [self.apply(change) for change in changes]
+        used, add = [], self.table.add_reward
+        for kind, context, arm, a, b, _, _, at in changes:
+            examined = 1.0 if b is None else b
+            reward = context, arm, a or 0.0, examined, at or 0.0, kind == Kind.WITHDRAW
+            try:
+                used.append(add(*reward))
+            except TableFull:
+                used.append(self._do(PosteriorTable.add_reward, *reward))
+                add = self.table.add_reward
+        return used
+
+    def _are_plain(self, changes: Sequence[Change]) -> bool:
+        """Return whether changes are rewards that concern nothing but the table as it is."""
+        if self.buckets is not None or self.new_arm_prior is not None or self.table.half_life:
+            return False
+        return all(each.kind in (Kind.REWARD, Kind.WITHDRAW) for each in changes)
 
     def _apply_by_hour(self, buckets: Buckets, change: Change, at: float) -> bool:
         existed, arm = self.has(change.arm), change.arm

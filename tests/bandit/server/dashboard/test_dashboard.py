@@ -61,7 +61,7 @@ def test_the_history_keeps_both_ends_and_exact_sums_in_bounded_memory(clock, cou
     for number in range(5 * MOST_POINTS):
         clock.now += 1
         counters.row(number % 2).add(metrics.DECISIONS)
-        observer.observe(reward("x", 0.5))
+        observer.observe([reward("x", 0.5)])
         observer.publish()
     seen = read(document)
     assert len(seen.times) <= MOST_POINTS
@@ -80,7 +80,7 @@ def test_a_pause_does_not_thin_out_what_comes_after_it(clock, counters):
         for _ in range(pause if pause < 10 else 3):
             clock.now += pause / 3
             observer.publish()
-        observer.observe(reward("x", 1.0))
+        observer.observe([reward("x", 1.0)])
         clock.now += 1
         observer.publish()
     seen = read(document)
@@ -92,7 +92,7 @@ def test_a_writer_that_starts_again_goes_on(clock, counters):
     document = SharedDocument(ROOM)
     for expected in (1.0, 2.0, 3.0):
         observer = Observer(document, counters, clock)
-        observer.observe(reward("x", 1.0))
+        observer.observe([reward("x", 1.0)])
         clock.now += 1
         observer.publish()
         assert read(document).events[-1] == expected
@@ -100,10 +100,10 @@ def test_a_writer_that_starts_again_goes_on(clock, counters):
 
 def test_a_withdrawn_reward_is_taken_back(clock, counters):
     observer = Observer(document := SharedDocument(ROOM), counters, clock)
-    observer.observe(reward("x", 1.0))
-    observer.observe(reward("x", 0.25))
-    observer.observe(reward("x", 1.0, Kind.WITHDRAW))
-    observer.observe(Change(Kind.PUT, None, "y", 1.0, 1.0))
+    observer.observe([reward("x", 1.0)])
+    observer.observe([reward("x", 0.25)])
+    observer.observe([reward("x", 1.0, Kind.WITHDRAW)])
+    observer.observe([Change(Kind.PUT, None, "y", 1.0, 1.0)])
     observer.publish()
     seen = read(document)
     assert (seen.events, seen.rewards) == ([1.0], [0.25])
@@ -115,7 +115,7 @@ def test_the_arms_that_are_followed_are_bounded_and_fit(clock, counters):
     for period in range(MOST_PERIODS):
         clock.now += 10 * 2**period
         for number in range(MOST_ARMS + 50):
-            observer.observe(reward(f"{number}" + "é" * 120, 0.123456789))
+            observer.observe([reward(f"{number}" + "é" * 120, 0.123456789)])
     observer.publish()
     seen = read(document)
     assert len(seen.old) == len(seen.recent) == MOST_ARMS
@@ -127,8 +127,8 @@ def test_an_arm_whose_rate_fell_is_found_and_one_that_is_as_before_is_not(clock,
     for number in range(4000):
         clock.now += 1
         is_late = number >= 3000
-        observer.observe(reward("falls", float(number % (20 if is_late else 4) == 0)))
-        observer.observe(reward("stays", float(number % 5 == 0)))
+        observer.observe([reward("falls", float(number % (20 if is_late else 4) == 0))])
+        observer.observe([reward("stays", float(number % 5 == 0))])
     observer.publish()
     found = drift(read(document))
     assert (found.compared, found.changed) == (2, 1)
