@@ -65,16 +65,19 @@ class Directory:
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members = {each.id: each for each in members}
+        self._by_address: dict[str, Member | None] = {}
+        for each in filter(lambda member: member.email, self.members.values()):
+            address = each.email.casefold()
+            self._by_address[address] = None if address in self._by_address else each
         self._reached = {group for each in self.members.values() if each.email
                          for group in each.groups}  # fmt: skip
 
     def get(self, person: str) -> Member | None:
-        """Return somebody by their id, or by their address; None where nobody has it."""
-        found = self.members.get(person)
-        if found is None and "@" in person:
-            wanted = person.casefold()
-            found = next((e for e in self.members.values() if e.email.casefold() == wanted), None)
-        return found
+        """Return somebody by their id, or by their address.
+
+        None where nobody has it; an address that several have is that of none.
+        """
+        return self.members.get(person) or self._by_address.get(person.casefold())
 
     def id_of(self, person: str) -> str:
         """Return the id of somebody whom a login, a diagram or a command names, by id or address.

@@ -171,3 +171,12 @@ def test_what_was_chosen_under_an_address_is_of_its_person():
 def test_somebody_is_the_same_by_id_and_by_address(wanted, person, substitutes, may):
     assert recipients.may_claim(wanted, person, PEOPLE, substitutes) == may
     assert recipients.may_do(wanted, PEOPLE.id_of(person), PEOPLE, substitutes) == may
+
+
+def test_an_address_that_several_people_have_is_of_none():
+    shared = [Member(each, each, email) for each, email in (("a", "t@x.org"), ("b", "T@x.org"))]
+    people = Directory([*shared, ANN])
+    assert people.id_of("t@x.org") == "t@x.org"
+    assert not people.may_do(task("t@x.org"), "a")
+    assert [each.email for each in people.recipients(task("t@x.org"))] == ["t@x.org"]
+    assert (people.id_of("a"), people.id_of("ANN@x.org")) == ("a", "ann")
