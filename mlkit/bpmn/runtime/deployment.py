@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import time
@@ -32,6 +31,7 @@ from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people import start_forms
 from mlkit.bpmn.people.forms import Form
 from mlkit.bpmn.runtime import session as sessions
+from mlkit.bpmn.runtime.deployed_files import materialise
 from mlkit.bpmn.runtime.diagrams import (
     engine_of,
     external_names,
@@ -40,14 +40,12 @@ from mlkit.bpmn.runtime.diagrams import (
 )
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, MlkitError, UsageError
-from mlkit.files import replacing_folder
 from mlkit.scratch import scratch
 
 MOST_FILES = 1000
 _SHOWN = 20
 _UNREADABLE = "file"
 """The rule of a problem that keeps a whole file from being read."""
-_FOLDER = "deployed"
 _NAME = re.compile(r"[^\x00-\x1f\\]{1,255}")
 
 
@@ -418,23 +416,6 @@ class Starter:
             }
             self._options[deployed.definition] = known
         return known
-
-
-def materialise(state: Path, journal: Journal, definition: str) -> Path:
-    """Return the folder of a deployed definition's files, which is made where it is missing."""
-    folder = (state / _FOLDER / definition).resolve()
-    if folder.is_dir():
-        return folder
-    file, content, resources = journal.definition(definition)
-    parts = {file: content, **{name: text.encode() for name, text in resources.items()}}
-    # Another process may have made it meanwhile: it is the same.
-    with contextlib.suppress(OSError), replacing_folder(folder) as made:
-        for name, part in parts.items():
-            place = made / file_of(name)
-            if place.resolve().is_relative_to(made.resolve()):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(part)
-    return folder
 
 
 def _digest(request: Request) -> str:

@@ -17,7 +17,7 @@ from mlkit.bpmn.engine.migration import Migration, migrate
 from mlkit.bpmn.engine.state import Activation, State, document, restore
 from mlkit.bpmn.journal.records import MIGRATED, Deployed, Entry, Refused, Row
 from mlkit.bpmn.runtime import documents
-from mlkit.bpmn.runtime.deployment import materialise
+from mlkit.bpmn.runtime.deployed_files import materialise
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData

@@ -39,6 +39,7 @@ from mlkit.bpmn.people import masking, tasks
 from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.clock import Clock
+from mlkit.bpmn.runtime.deployed_files import folder_of
 from mlkit.bpmn.runtime.diagrams import (
     Diagram,
     engine_of,
@@ -115,6 +116,7 @@ class Session:
         self.errors: list[MlkitError] = []
         self.source = "cli"
         self.engines: dict[tuple[str, str], Engine] = {}
+        self._folders: dict[str, str] = {}
         self.secrets = HeldSecrets()
         self.pool: ScriptPool | None = None
         self.configuration: RuntimeConfiguration | None = None
@@ -374,7 +376,11 @@ class Session:
         if sequence != row.sequence:
             problem = f"its row counts {row.sequence} events, and there are {sequence}"
             raise Damaged(self.journal.folder, row.id, problem)
-        options = {**row.options, "work": f"{self._work}/{row.id}"}
+        folder = row.options.get("folder", "")
+        if folder not in self._folders:  # Many instances have few.
+            self._folders[folder] = folder_of(self.journal, row)
+        folders = {"folder": self._folders[folder], "work": f"{self._work}/{row.id}"}
+        options = {**row.options, **folders}
         return Running(engine, state, row.number, row.id, options, row, sequence)
 
     @cached_property

@@ -12,6 +12,7 @@ import pytest
 
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.runtime import retention
+from mlkit.bpmn.runtime.deployment import Request, Starter, deploy_paths
 from mlkit.bpmn.runtime.inspection import damage
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -227,3 +228,31 @@ def test_a_result_is_not_committed_without_its_values(host, store, pipeline, awa
         Service(session).retry(row.id, 0, "ann")
         assert session.journal.get(row.number).status == "waiting"
         assert "table" in variables(session, row)
+
+
+CALLS = (
+    '<startEvent id="s"/><userTask id="u"/><serviceTask id="c" camunda:class="own_module:double"/>'
+    '<endEvent id="e"/>'
+)
+
+
+@pytest.mark.parametrize("how", ["another host", "another journal"])
+def test_a_deployed_instance_finds_its_modules_in_another_state_folder(
+    host, tmp_path, diagram, how
+):
+    (tmp_path / "p.bpmn").write_text(diagram(CALLS, "s>u u>c c>e"))
+    (tmp_path / "own_module.py").write_text("def double(n):\n    return {'size': 2 * n}\n")
+    with host("one") as session:
+        deploy_paths(session, [tmp_path / "p.bpmn"], "ann")
+        (tmp_path / "own_module.py").unlink()
+        starter = Starter(session.journal.folder, session.settings, session.engines)
+        row = session.write(lambda journal: starter.start(journal, Request("p", None, {"n": 21})))
+        session.advance([row])
+        export(session, tmp_path / "journal.tar")
+    (tmp_path / "one").rename(tmp_path / "gone")
+    journal = {} if how == "another host" else {"journal": None}
+    with host("two", **journal) as session:
+        if how == "another journal":
+            import_(session, tmp_path / "journal.tar")
+        assert Service(session).complete(f"{row.id}/u", {}, "ann").status == "completed"
+        assert variables(session, row)["size"] == 42

@@ -1,0 +1,42 @@
+"""The files of deployed definitions, in the state folder of each host that runs them."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from mlkit.bpmn.definition.parser.library import file_of
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Row
+from mlkit.files import replacing_folder
+
+_FOLDER = "deployed"
+
+
+def folder_of(journal: Journal, row: Row) -> str:
+    """Return the folder of the files that an instance uses.
+
+    That of a deployed definition is made where it is missing: another host, or another state folder
+    from which the journal was moved, may have started the instance.
+    """
+    kept = str(row.options.get("folder", ""))
+    if Path(kept).parts[-2:] != (_FOLDER, row.definition):
+        return kept
+    return str(materialise(journal.folder, journal, row.definition))
+
+
+def materialise(state: Path, journal: Journal, definition: str) -> Path:
+    """Return the folder of a deployed definition's files, which is made where it is missing."""
+    folder = (state / _FOLDER / definition).resolve()
+    if folder.is_dir():
+        return folder
+    file, content, resources = journal.definition(definition)
+    parts = {file: content, **{name: text.encode() for name, text in resources.items()}}
+    # Another process may have made it meanwhile: it is the same.
+    with contextlib.suppress(OSError), replacing_folder(folder) as made:
+        for name, part in parts.items():
+            place = made / file_of(name)
+            if place.resolve().is_relative_to(made.resolve()):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(part)
+    return folder
