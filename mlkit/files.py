@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -18,6 +19,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """The errors of the system when a file cannot grow."""
 BAD_NAME = {errno.ELOOP, errno.ENAMETOOLONG}
 """The errors of the system when a name can never be that of a file."""
+_LEFTOVER = re.compile(r"tmp[a-z0-9_]{8}|\..+\.part", re.DOTALL)
+"""Names of temporary files: those of `tempfile`, as workers have them, and of `replacing`."""
 _KEPT_OF_NAME = 50  # Characters, so that the name of a temporary file is not too long.
 
 
@@ -186,6 +189,25 @@ def _part_of(path: Path, mode: int) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folder: Path, before: float) -> list[int]:
+    """Remove the temporary files in a folder that writers left which died, and return their sizes.
+
+    Args:
+        folder: The folder, which may be missing.
+        before: What was written to since then (seconds since 1970) may be still in use.
+    """
+    sizes: list[int] = []
+    with contextlib.suppress(FileNotFoundError):
+        for each in folder.iterdir():
+            if _LEFTOVER.fullmatch(each.name):
+                with contextlib.suppress(OSError):
+                    known = each.lstat()
+                    if stat.S_ISREG(known.st_mode) and known.st_mtime < before:
+                        each.unlink()
+                        sizes.append(known.st_size)
+    return sizes
 
 
 def _prefix(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from mlkit.errors import InputMissing, ServiceUnavailable
-from mlkit.files import make_folder, replacing
+from mlkit.files import make_folder, remove_leftovers, replacing
 from mlkit.storage.objects import Sink, Stored
 
 
@@ -66,6 +66,11 @@ class FolderObjects:
         """Remove an object, if there is one."""
         with self._failures(), contextlib.suppress(FileNotFoundError):
             (self.folder / name).unlink()
+
+    def remove_leftovers(self, before: float) -> list[int]:
+        """Remove what writers left that died before a time; return the sizes."""
+        with self._failures():
+            return remove_leftovers(self.folder, before)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

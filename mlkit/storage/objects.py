@@ -54,6 +54,9 @@ class Objects(Protocol):
     def remove(self, name: str) -> None:
         """Remove an object, if there is one."""
 
+    def remove_leftovers(self, before: float) -> list[int]:
+        """Remove what writers left that died before a time; return the sizes."""
+
 
 def open_objects(url: str) -> Objects:
     """Open a place of objects.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mlkit.errors import BadData, ConfigurationError, InputMissing
-from mlkit.files import replacing
+from mlkit.files import remove_leftovers, replacing
 from mlkit.storage.objects import Objects, Stored
 
 FRESH = 1800.0
@@ -253,6 +253,18 @@ class ArtifactStore:
         if not self.is_shared:
             return self.here()
         return (each for each in self.shared.all() if _HASH.fullmatch(each.name))
+
+    def remove_leftovers(self, before: float) -> list[int]:
+        """Remove what writers left that died before a time, such as a script that was killed.
+
+        Args:
+            before: Seconds since 1970.
+
+        Returns:
+            Their sizes.
+        """
+        here = remove_leftovers(self.folder, before)
+        return here + self.shared.remove_leftovers(before) if self.is_shared else here
 
     def remove(self, each: Stored, youngest: float) -> bool:
         """Remove a value that `all` or `here` has found, unless it was stored again since a time.

@@ -70,20 +70,21 @@ def prune(session: Session, before: float, stopping: Callable[[], bool] = lambda
 
 
 def _sweep(session: Session, before: float, stopping: Callable[[], bool]) -> list[int]:
-    """Remove stored values that nothing names any more; return their sizes.
+    """Remove stored values that nothing names, and parts of some; return their sizes.
 
     Where there is a shared store, this host's copies go with them.
     """
     youngest = min(before, time.time() - _YOUNGEST)
     store = session.journal.artifacts
+    gone = store.remove_leftovers(time.time() - _YOUNGEST)
     found = itertools.chain(store.here(), store.all()) if store.is_shared else store.all()
     left = {each.name: each for each in found if each.modified < youngest}
     if left:
         for each in session.journal.retention.hashes():
             left.pop(each, None)
             if not left or stopping():
-                return []
-    return [each.size for each in left.values() if store.remove(each, youngest)]
+                return gone
+    return gone + [each.size for each in left.values() if store.remove(each, youngest)]
 
 
 class RetentionThread:

@@ -72,6 +72,10 @@ class Contents:
     def remove(self, name: str) -> None:
         """Leave it: what the server keeps is its own."""
 
+    def remove_leftovers(self, before: float) -> list[int]:
+        """Return nothing: the server removes what is left there."""
+        return []
+
 
 class _TaskStore(ArtifactStore):
     """The stored values of this machine; those of a task are fetched from its server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -10,8 +11,9 @@ import pytest
 
 from mlkit.bpmn.runtime.retention import AT_ONCE, RetentionThread, prune
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.runtime.session import Session
+from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.errors import InputMissing
+from mlkit.workers.child.artifacts import Artifacts
 
 DAY = 86_400.0
 PATIENCE = 180.0
@@ -103,6 +105,34 @@ def test_a_value_stays_that_something_kept_was_made_from(session, run):
     assert stored(session) == {table, total}
     service.store("best", None)
     assert prune(session, time.time() - 90 * DAY).artifacts == 2
+
+
+@pytest.mark.parametrize("where", ["artifacts", "shared"])
+def test_what_writers_left_that_were_killed_goes(tmp_path, where):
+    shared = (tmp_path / "shared").as_uri()
+    with Session(tmp_path / "state", Settings(1, artifacts=shared), create=True) as session:
+        folder = tmp_path / "shared" if where == "shared" else tmp_path / "state" / where
+        folder.mkdir(exist_ok=True)
+        left = ["tmpab_12xyz", f".{'0' * 50}.k3j_x9ab.part"]
+        others = ["tmp", "notes.part", "tmpab_12xyzz"]
+        for name in (*left, *others):
+            (folder / name).write_bytes(b"12345")
+            os.utime(folder / name, (time.time() - 7200,) * 2)
+        (folder / "tmpstillopn").write_bytes(b"12345")
+        done = prune(session, time.time() - 90 * DAY)
+    assert (done.artifacts, done.bytes) == (2, 10)
+    assert {each.name for each in folder.iterdir()} >= {*others, "tmpstillopn"}
+    assert not {each.name for each in folder.iterdir()} & set(left)
+
+
+def test_a_value_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        Artifacts(str(tmp_path)).store(b"x" * 1000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_value_that_was_stored_again_stays(session, run):
