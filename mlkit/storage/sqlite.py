@@ -6,12 +6,14 @@ process may not write is opened for reading only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,10 @@ _HINTS = {
     FailureKind.READ_ONLY: "this user may read it, not write it; see the folder's permissions",
     FailureKind.FORBIDDEN: "see the permissions of the file and of its folder",
 }
+_ROWS = 50
+"""How many rows a statement takes at most."""
+_STATEMENTS = 500
+"""How many statements a connection keeps: one on rows has a text for each number of them."""
 
 
 class SqliteDatabase:
@@ -175,11 +181,11 @@ class SqliteDatabase:
             check(changed)
 
     def defer_rows(self, statement: str, columns: Columns, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement at once for each row of values."""
-        if not rows:
-            return
-        given = f"(SELECT {', '.join(f'? AS {each}' for each in columns)}) AS given"
-        self.execute_many(statement.replace("{rows}", given), rows)
+        """Execute a statement at once on rows of values: each call lets go of the interpreter."""
+        names = tuple(columns)
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            self.execute(_on_rows(statement, names, len(part)), list(itertools.chain(*part)))
 
     def defer_row(self, statement: str, columns: Columns, row: Sequence[Any]) -> None:
         """Execute a statement at once on a row of values."""
@@ -322,9 +328,19 @@ class SqliteDatabase:
         return ServiceUnavailable(f"{self.path}: {error}", hint=hint)
 
 
+@lru_cache(maxsize=1024)
+def _on_rows(statement: str, names: tuple[str, ...], count: int) -> str:
+    """Return a statement on a number of rows with columns of these names."""
+    columns = ", ".join(f"column{place} AS {name}" for place, name in enumerate(names, 1))
+    rows = ", ".join([f"({', '.join('?' * len(names))})"] * count)
+    return statement.replace("{rows}", f"(SELECT {columns} FROM (VALUES {rows})) AS given")
+
+
 def _open(path: Path, how: str) -> sqlite3.Connection:
     name = f"{path.absolute().as_uri()}?{how}"
-    connection = sqlite3.connect(name, isolation_level=None, timeout=BUSY_TIMEOUT, uri=True)
+    connection = sqlite3.connect(
+        name, isolation_level=None, timeout=BUSY_TIMEOUT, uri=True, cached_statements=_STATEMENTS
+    )
     # A damaged text is found by who reads it, not by whoever lists all rows.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     return connection

@@ -174,3 +174,19 @@ def test_rows_that_an_update_does_not_find_are_named(tmp_path):
     assert missed == [{1, 9}]
     assert opened.query("SELECT at FROM b ORDER BY x") == [(11,), (None,)]
     opened.close()
+
+
+def test_a_statement_on_rows_takes_as_many_as_there_are(tmp_path):
+    opened = database(tmp_path, versions=("CREATE TABLE b (x BIGINT PRIMARY KEY, y BLOB)",))
+    columns = {"x": "BIGINT", "y": "{blob}"}
+    rows = [(number, None if number % 7 else bytes([number])) for number in range(120)]
+    insert = "INSERT INTO b (x, y) SELECT x, y FROM {rows}"
+    delete = "DELETE FROM b WHERE x IN (SELECT x FROM {rows} WHERE y IS NULL)"
+    with opened.transaction():
+        for part in (rows[:1], rows[1:4], rows[4:], []):
+            opened.defer_rows(insert, columns, part)
+    assert opened.query("SELECT x, y FROM b ORDER BY x") == rows
+    with opened.transaction():
+        opened.defer_rows(delete, columns, rows)
+    assert opened.query("SELECT x FROM b ORDER BY x") == [(each,) for each in range(0, 120, 7)]
+    opened.close()

@@ -24,6 +24,7 @@ from typing import Any
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Append, Arrivals, Damaged, Entry, Recorded, Row, TakenOver
 from mlkit.bpmn.runtime.pools import Pools
+from mlkit.bpmn.runtime.resting import RestingStates
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
@@ -206,6 +207,7 @@ class Host:
         self._runner.attempts.queues_mail = self.settings.queues_mail
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
+        self._resting = RestingStates()
         self._not_before: dict[int, float] = {}
         session.journal.register()
         try:
@@ -347,9 +349,10 @@ class Host:
 
     def _read_begun(self, rows: list[Row]) -> list[tuple[Row, Recorded | None]]:
         """Return instances with what the journal has recorded of those that have begun."""
-        begun = [each for each in rows if each.sequence]
-        read = {row.number: found for row, found in self._session.journal.load_recorded(begun)}
-        return [(each, read.get(each.number)) for each in rows]
+        read = {each.number: self._resting.take(each) for each in rows}
+        begun = [each for each in rows if each.sequence and read[each.number] is None]
+        read |= {row.number: found for row, found in self._session.journal.load_recorded(begun)}
+        return [(each, read[each.number]) for each in rows]
 
     def _take_in(self, arrivals: Arrivals, moved: set[int]) -> None:
         """Begin what is new; look for who runs what else may go on, if it is not here."""
@@ -415,6 +418,9 @@ class Host:
         ]
         if rested:
             runner.leave(rested)
+        for each in rested:
+            if each.state.status == "running":
+                self._resting.keep(each)
 
     def _observe(self, running: Running, entry: Entry) -> None:
         self._touched[running.number] = running
