@@ -126,8 +126,8 @@ class Composer:
 
         Who is back at that hour gets the tasks in a mail of their own.
         """
-        asked = (recipient.member, recipient.instead_of)
-        return [self._digest(each, now) for each in asked if each is not None and each.email]
+        asked = (recipient.member, *recipient.absent)
+        return [self._digest(each, now) for each in asked if each.email]
 
     def _digest(self, member: Member, now: float) -> NewMail:
         """Return the mail of a person's next day: however many tasks there are, it is one."""
@@ -248,10 +248,11 @@ class Composer:
         found = [each for each in self._recipients(task, now) if each.member.email]
         own = (each for each in found if each.member.id == mail.person)
         others = (
-            each
+            each if each.member.id in wanted else each._replace(instead_of=absent)
             for each in found
+            for absent in (None, *each.absent)
             if each.member.id in wanted
-            or (each.instead_of is not None and each.instead_of.id in wanted)
+            or (each.instead_of is not None and absent is not None and absent.id in wanted)
         )
         return next(own, None) or next(others, None)
 

@@ -23,11 +23,14 @@ class Recipient(NamedTuple):
         member: Who gets the mail.
         instead_of: Whom they stand in for; None: nobody.
         daily: Whether they want one mail a day.
+        absent: Everybody who is asked and whom they stand in for, also where they are asked
+            themselves.
     """
 
     member: Member
     instead_of: Member | None = None
     daily: bool = False
+    absent: tuple[Member, ...] = ()
 
 
 def find_substitutes(absences: Absences, directory: Directory, at: float) -> dict[str, str]:
@@ -63,9 +66,11 @@ def recipients(
         there = member if identifier == member.id else directory.get(identifier)
         there = there or Member(identifier, identifier)
         daily = digests.get(there.id, there.digest)
-        known = found.get(there.id)
-        if known is None or (known.instead_of is not None and there is member):
-            found[there.id] = Recipient(there, None if there is member else member, daily)
+        known = found.get(there.id) or Recipient(there, member, daily)
+        if there is member:
+            found[there.id] = known._replace(instead_of=None)
+        else:
+            found[there.id] = known._replace(absent=(*known.absent, member))
     return list(found.values())
 
 

@@ -309,6 +309,32 @@ def test_the_digest_of_a_substitute_reaches_who_does_the_task_at_its_hour(
     assert "Review" in mail.get_body(("plain",)).get_content()
 
 
+def test_all_whom_a_substitute_with_one_mail_a_day_stands_in_for_get_theirs(office, mail_server):
+    """Also where the substitute is asked, too."""
+    for each in ("ann", "bob"):
+        office.send_away(each, "cem")
+    office.begin(ask('camunda:candidateUsers="cem, ann, bob"'))
+    office.send()
+    office.bring_back()
+    office.await_hour()
+    office.send()
+    everybody = [f"{each}@example.org" for each in ("ann", "bob", "cem")]
+    assert mail_server.recipients == everybody
+
+
+def test_a_digest_goes_to_who_stands_in_for_several(office, mail_server):
+    office.begin(ask('camunda:candidateUsers="ann, cem"'))
+    office.send()
+    assert mail_server.recipients == ["ann@example.org"]
+    for each in ("ann", "cem"):
+        office.send_away(each, "bob")
+    office.await_hour()
+    office.send()
+    recipient, mail = mail_server.mails[-1]
+    assert (len(mail_server.mails), recipient) == (2, "bob@example.org")
+    assert "Cem" in mail.get_body(("plain",)).get_content()
+
+
 def test_a_substitute_with_tasks_of_their_own_gets_one_mail_for_all(office, mail_server):
     """Also where both had a digest before one of them left."""
     for each in ("cem", "bob"):
