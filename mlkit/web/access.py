@@ -34,11 +34,13 @@ class Caller(NamedTuple):
         name: A name for logs and records; empty if it is not known.
         roles: What the caller may do; None: everything.
         session: The id of the session that the caller has logged in to; empty: none.
+        aliases: Other names by which the caller may call themselves, in lower case.
     """
 
     name: str = ""
     roles: Roles | None = None
     session: str = ""
+    aliases: frozenset[str] = frozenset()
 
     def may(self, role: str) -> bool:
         """Return whether the caller has a role for everything."""

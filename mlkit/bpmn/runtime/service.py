@@ -159,7 +159,7 @@ class Service:
     def submit(self, task: Task, values: dict[str, Any], by: str) -> Row:
         """Complete a user task with values that its form has accepted; see `complete`."""
         row = self.journal.find(task.instance)
-        return self.ask(row, Complete(task.activation, values, by))
+        return self.ask(row, Complete(task.activation, values, self.people().id_of(by)))
 
     def claim(self, name: str, person: str) -> Row:
         """Let a person take a user task.
@@ -169,7 +169,8 @@ class Service:
         """
         row, task = self.task(name)
         known = self.people()
-        if task.assignee is not None and known.id_of(task.assignee) != known.id_of(person):
+        person = known.id_of(person)
+        if task.assignee is not None and known.id_of(task.assignee) != person:
             raise Refused(f"task {task.id}: assigned to {task.assignee}", hint="see --release")
         self._require_allowed(task, person)
         if task.assignee not in (None, person):
@@ -214,6 +215,7 @@ class Service:
         row, task = self.task(name)
         if not operates and (checked or task.assignee is not None):
             self._require_allowed(task, by)
+        to, by = map(self.people().id_of, (to, by))
         # Who may do it by another name, or for somebody who is away, may hand it on as they may.
         is_handed = operates or task.assignee not in (None, by)
         return self.ask(row, Claim(task.activation, to, by, is_handed))

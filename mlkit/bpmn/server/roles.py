@@ -55,9 +55,12 @@ class KnownCallers:
     def caller(self, headers: RawHeaders) -> Caller:
         """Return the caller of a request."""
         caller = self._access.caller(headers)
-        name = self._people.directory.id_of(caller.name) if caller.name else ""
         roles = None if caller.roles is None else with_implied(caller.roles)
-        return caller._replace(name=name, roles=roles)
+        known = self._people.directory.get(caller.name) if caller.name else None
+        if known is None:
+            return caller._replace(roles=roles)
+        aliases = frozenset({known.email.casefold()} - {""})
+        return caller._replace(name=known.id, roles=roles, aliases=aliases)
 
 
 def list_roles(caller: Caller) -> list[str]:
@@ -81,7 +84,7 @@ def acting(caller: Caller, person: str | None) -> str:
         RequestError: 403: the caller may act for nobody else.
     """
     own = caller.name or "anybody"
-    if person is None or person == own:
+    if person is None or person == own or person.casefold() in caller.aliases:
         return own
     if not caller.may("operator"):
         raise RequestError(

@@ -74,8 +74,11 @@ def test_their_tasks_are_listed_claimed_handed_on_and_done(server, tasks):
     for task in tasks.values():
         assert act(server, "by-address", task, "claim").status_code == 200
         assert act(server, "by-address", task, "release").status_code == 200
+    named = act(server, "by-address", tasks["id"], "claim", person="ann@EXAMPLE.org")
+    assert (named.status_code, named.json()["waiting"][0]["assignee"]) == (200, "ann")
+    assert act(server, "by-address", tasks["id"], "claim", person="bob").status_code == 403
     handed = act(server, "by-address", tasks["id"], "delegate", to="bob@example.org")
-    assert handed.status_code == 200, handed.text
+    assert (handed.status_code, handed.json()["waiting"][0]["assignee"]) == (200, "bob")
     assert act(server, "by-address", tasks["id"], "complete").status_code == 403
     assert act(server, "bob", tasks["id"], "complete").status_code == 200
     for key in ("address", "candidate"):
