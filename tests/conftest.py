@@ -37,6 +37,7 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 # Go has its own; all processes of a run share it, so that its library is compiled once.
 GO_CACHE = Path(tempfile.gettempdir()) / f"mlkit-test-go-{os.environ['MLKIT_TEST_RUN']}"
 os.environ.setdefault("GOCACHE", str(GO_CACHE))
+os.environ.setdefault("GOGC", "800")  # its compiler is short-lived: a sixth of its work is garbage
 # A mail server of a test may start late: by itself, aiosmtpd waits 5 s.
 os.environ["AIOSMTPD_CONTROLLER_TIMEOUT"] = "120"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
