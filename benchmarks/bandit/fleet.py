@@ -99,7 +99,8 @@ def probe(ports: list[int], stop: threading.Event, pause: float) -> list[float]:
         known += 1
         for asker in askers:
             while asker.pulls() < known:
-                pass
+                # Asking costs a host as much as many events: a tenth of the time is exact enough.
+                time.sleep(max(0.0005, 0.1 * (time.perf_counter() - begun)))
         found.append(time.perf_counter() - begun)
         time.sleep(pause)
     return found

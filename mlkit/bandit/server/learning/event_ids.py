@@ -31,6 +31,8 @@ _PIECE = 32
 """Ids of a piece of a run: about a page of the file."""
 _AT_ONCE = 128
 """Pieces that a commit writes."""
+_DROPPED_AT_ONCE = 16
+"""Rows of `recent` that a commit drops when their ids are in a run."""
 _PIECES = 1 << 24
 """The most pieces of a run, by the numbers that they have."""
 _EXPIRED_AT_ONCE = 4
@@ -144,6 +146,7 @@ class EventIds:
         self._batches: deque[_Batch] = deque()
         self._sealed: dict[bytes, bytes] = {}
         self._sealed_last, self._sealed_ends = 0, _NEVER
+        self._dropped = self._dropping = self._droppable = 0
         self._writing: Iterator[_Run | None] | None = None
         self._written: _Run | None = None
         self._runs: deque[_Run] = deque()
@@ -159,6 +162,8 @@ class EventIds:
             ends = _latest((each.at, each.running) for each in found)
             keys, rows = [each.key for each in found], [_encode(each) for each in found]
             self._add(_Batch(self._number, *ends, keys, rows))
+        if self._batches:
+            self._dropped = self._dropping = self._droppable = self._batches[0].number - 1
         query = "SELECT run, at, running, firsts, filter FROM runs ORDER BY run"
         for run, at, running, *arrays in self._database.rows(query):
             self._runs.append(_Run(run, at, running, *(np.frombuffer(a, "<u8") for a in arrays)))
@@ -242,7 +247,11 @@ class EventIds:
         if self._staged:
             content = _joined([*self._staged.values()])
             self._database.execute("INSERT INTO recent VALUES (?, ?)", (self._number + 1, content))
-        if self._writing is not None:
+        if self._dropped < self._droppable:
+            # Before the next run is there: what a crash leaves hides what is in runs.
+            self._dropping = min(self._dropped + _DROPPED_AT_ONCE, self._droppable)
+            self._drop_recent(self._dropping)
+        elif self._writing is not None:
             self._written = next(self._writing)
 
     def keep(self) -> None:
@@ -254,7 +263,9 @@ class EventIds:
             self._staged, self._staged_ends = {}, _NEVER
         if self._written is not None:
             self._runs.append(self._written)
+            self._droppable = self._sealed_last
             self._sealed, self._writing, self._written = {}, None, None
+        self._dropped = self._dropping
         self._forget()
         if len(self._recent) >= RUN and self._writing is None:
             self._sealed, self._recent = self._recent, {}
@@ -267,6 +278,7 @@ class EventIds:
         """Undo what the transaction would have changed."""
         self._staged, self._staged_ends = {}, _NEVER
         self._written, self._expired = None, (0, 0)
+        self._dropping = self._dropped
         if self._sealed:
             self._writing = self._write_run()
 
@@ -277,10 +289,11 @@ class EventIds:
         self._database.execute("DELETE FROM pieces WHERE number >= ?", (base,))
         keys, rows = [*self._sealed], [*self._sealed.values()]
         starts, words, masks = _hashes(keys)
+        yield None
         order = np.argsort(starts)
-        rows, starts = [rows[place] for place in order.tolist()], starts[order]
-        edges = _edges(starts)
-        contents = (_joined(rows[a:b]) for a, b in pairwise(edges))
+        starts = starts[order]
+        edges, places = _edges(starts), order.tolist()
+        contents = (_joined([rows[at] for at in places[a:b]]) for a, b in pairwise(edges))
         pieces = enumerate(contents, base)
         yield None
         while some := list(islice(pieces, _AT_ONCE)):
@@ -289,8 +302,10 @@ class EventIds:
         run = _Run(number, *self._sealed_ends, starts[edges[:-1]], _filter(words, masks))
         values = *run[:3], *(array.tobytes() for array in run[3:])
         self._database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", values)
-        self._database.execute("DELETE FROM recent WHERE number <= ?", (self._sealed_last,))
         yield run
+
+    def _drop_recent(self, last: int) -> None:
+        self._database.execute("DELETE FROM recent WHERE number <= ?", (last,))
 
     # Forgetting
 
@@ -313,7 +328,7 @@ class EventIds:
             batches = _count_over(((each.at, each.running) for each in self._batches), edges)
         if batches:
             last = self._batches[batches - 1].number
-            self._database.execute("DELETE FROM recent WHERE number <= ?", (last,))
+            self._drop_recent(last)
         self._expired = runs, batches
 
     def _expire_older(self, edges: tuple[float, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from mlkit.unpacking import UnpackLimits
 
 _GROWTH = 1.5
 _NAMES = "context", "arm"
+_RESTORED_AT_ONCE = 1000
 T = TypeVar("T")
 
 
@@ -242,8 +244,9 @@ class GrowingTable:
                 self._do(PosteriorTable.put_pair, row.context, row.arm, *posterior)
             elif row.a is not None:
                 self._do(PosteriorTable.put_arm, row.arm, *posterior)
-        for change in journal.changes(after):
-            self.apply(change)
+        changes = journal.changes(after)
+        while some := list(islice(changes, _RESTORED_AT_ONCE)):
+            self.apply_all(some)
 
     def _restore_buckets(self, buckets: Buckets, row: SnapshotRow) -> None:
         if row.removed and not row.context:

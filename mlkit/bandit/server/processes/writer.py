@@ -45,8 +45,11 @@ if TYPE_CHECKING:
     from mlkit.bandit.server.fleet.member import Member
     from mlkit.bandit.server.fleet.roster import Roster
 
-COMPACT_AFTER = 50_000
+COMPACT_AFTER = 200_000
 """Changes in the journal before they are compacted into the snapshot."""
+_MOST_TOUCHED = 20_000
+"""Posteriors that they may have changed: nothing else is done while these are written."""
+_CHECKPOINT_EVERY = 2.0
 _HOUSEKEEPING = 5.0
 _SETTLING = 1.0
 _REPORTED_EVERY = 1.0
@@ -111,7 +114,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: _Connection(self), sock=listener)
-        tasks = [asyncio.create_task(self._keep_house())]
+        tasks = [asyncio.create_task(each()) for each in (self._keep_house, self._checkpoint_often)]
         if self._settles:
             tasks.append(asyncio.create_task(self._settle_often()))
         if self._member is not None:
@@ -163,6 +166,14 @@ class Writer:
                 self._announce()
             try:
                 self._model.journal.keep_house()
+            except SqliteFailure as error:
+                self._complain(error)
+
+    async def _checkpoint_often(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECKPOINT_EVERY)
+            try:
+                await asyncio.to_thread(self._model.journal.checkpoint)
             except SqliteFailure as error:
                 self._complain(error)
 
@@ -298,9 +309,9 @@ class Writer:
         self._failing = True
 
     def _compact_if_long(self) -> None:
-        if self._applier.since_compaction < COMPACT_AFTER or self._reloading:
-            return
-        self._compact()
+        is_long = self._applier.since_compaction >= COMPACT_AFTER
+        if (is_long or self._model.journal.touched >= _MOST_TOUCHED) and not self._reloading:
+            self._compact()
 
     def _compact(self) -> None:
         """Shorten the journal; on a full disk it stays as long as it is."""
