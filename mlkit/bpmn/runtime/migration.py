@@ -123,6 +123,8 @@ def perform(
     """
     row = running.row
     assert row is not None
+    if row.definition == event.definition:  # Somebody else has moved it since it was planned.
+        raise BadData(f"instance {row.id} has that version already")
     moved = _move(session, row, event)
     engine = session.engine(moved)
     found = migrate(running.engine.graph, engine.graph, running.state, event.mapping, at)

@@ -9,6 +9,10 @@ from mlkit.bpmn.definition.model import FormField
 from mlkit.bpmn.expressions import Expression
 from mlkit.bpmn.people import browser_forms
 from mlkit.bpmn.people.forms import Entry
+from mlkit.bpmn.people.masking import NO_MASK
+from mlkit.bpmn.server.task_form import Submitted, read_given
+from mlkit.errors import ServiceUnavailable
+from mlkit.web.paths import Upload
 
 NAMES = st.sampled_from(["a", "b", "c.d", "c.e", "f"])
 TEXTS = st.sampled_from(
@@ -37,6 +41,21 @@ def keep(value):
 
 def entry(form, values):
     return Entry(form, values, {}, {})
+
+
+def test_a_file_that_cannot_be_stored_now_keeps_the_other_fields():
+    def refuse(value):
+        raise ServiceUnavailable("s3://bucket: it is away")
+
+    form = (FormField("note", "Note", "string"), FormField("doc", "Document", "file"))
+    upload = Upload("field.doc", "a.pdf", b"pdf")
+    prefix = browser_forms.PREFIX
+    submitted = Submitted({f"{prefix}note": ["seen"], f"{prefix}doc": [upload]})
+    values, (problem,) = read_given(form, submitted, refuse, NO_MASK)
+    assert values == {"note": "seen", "doc": None}
+    assert problem.startswith("the file was not stored: ")
+    values, problems = read_given(form, submitted, lambda value: {"name": value.name}, NO_MASK)
+    assert (values["doc"], problems) == ({"name": "a.pdf"}, [])
 
 
 @settings(deadline=None, max_examples=80)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.journal.external import Topic
@@ -144,6 +145,23 @@ def test_a_suspended_instance_and_one_that_is_moved_twice(service, deploy, start
     (task,) = service.tasks()
     assert task.element == "u"
     assert service.complete(task.id, {}, "bob").status == "completed"
+
+
+def test_of_two_who_move_it_at_once_one_is_refused(service, deploy, start):
+    deploy(V1, FLOWS[0])
+    row = start()
+    swapped = V1.replace('"u"', '"v"')
+    deploy(swapped, FLOWS[0].replace("u", "v"))
+    event = migration.plan(service.session, row, 2, {"u": "v"}, time.time()).event
+    again = structs.replace(event, mapping={"v": "u"})
+    with service.journal.transaction():
+        first, second = (
+            service.journal.mailbox.deliver(row.number, each, asks=True) for each in (event, again)
+        )
+    service.session.advance([row])
+    assert service.journal.mailbox.verdict(first) == ""
+    assert "has that version already" in service.journal.mailbox.verdict(second)
+    assert service.show(row.id)["version"] == 2
 
 
 def test_a_lock_of_a_worker_holds_across_the_move(service, deploy, start):

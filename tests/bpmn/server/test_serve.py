@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import threading
 
 import pytest
+import requests
 from commands import run_mlkit
 
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -125,6 +129,46 @@ def test_a_crash_loses_nothing(own_server, tmp_path, diagram):
     server.kill()
     server.start()
     server.wait(lambda: all(status(server, row) == "completed" for row in rows))
+
+
+def test_a_store_that_hangs_keeps_nobody_from_the_rest(own_server, tmp_path, diagram):
+    shared = tmp_path / "shared"
+    server = own_server("--artifacts", shared.as_uri())
+    path = written(tmp_path, diagram(script("table = bytes(1000)"), "s>work work>e"))
+    with Session(server.state) as session:
+        row = session.begin(path, {})
+    server.wait(lambda: status(server, row) == "completed")
+    listed = f"/api/v1/instances/{row.id}/artifacts"
+    (name,) = (each["artifact"] for each in server("GET", listed).json()["artifacts"])
+    assert server.stop() == 143
+    (server.state / "artifacts" / name).unlink()  # As on another host.
+    (shared / name).unlink()
+    os.mkfifo(shared / name)  # Who reads it waits for a writer that does not come.
+    server.start()
+
+    def hang():
+        with contextlib.suppress(requests.RequestException):
+            requests.get(f"{server.url}{listed}/{name}", timeout=120)
+
+    asking = [threading.Thread(target=hang) for _ in range(12)]
+    for each in asking:
+        each.start()
+    server.wait(lambda: _is_read(shared / name))
+    for _ in range(12):
+        assert server("GET", "/api/v1/instances").status_code == 200
+    assert sum(each.is_alive() for each in asking) >= 8
+    server.kill()
+    for each in asking:
+        each.join()
+
+
+def _is_read(fifo) -> bool:
+    """Return whether somebody waits for a pipe, who then finds nothing in it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def test_an_address_that_others_reach_needs_a_token(tmp_path):

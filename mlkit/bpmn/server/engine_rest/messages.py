@@ -79,6 +79,8 @@ class Messages:
         def deliver(journal: Journal) -> list[int]:
             rows = []
             for each in places:
+                if journal.get(each.row.number, keep=True).status == "suspended":
+                    raise _mismatch(message.name)
                 journal.mailbox.unsubscribe(each.row.number, each.activation)
                 event = Receive(each.activation, message.variables)
                 rows.append(journal.mailbox.deliver(each.row.number, event, asks=True))
@@ -143,7 +145,8 @@ def _receivers(
     for number, activation in service.journal.mailbox.waiting(message.name):
         row = service.journal.get(number)
         if (
-            message.key in (None, row.key)
+            row.status != "suspended"
+            and message.key in (None, row.key)
             and message.instance in (None, row.id)
             and queries.holds(service, number, message.correlation)
         ):

@@ -354,6 +354,9 @@ def messages(peer: Peer) -> None:
     go = {"messageName": "go", "businessKey": "M1"}
     peer("POST", "/message", go)
     peer.task(peer.fetch("work", businessKey="M1"), "complete", {"workerId": "w1"})
+    peer("PUT", f"/process-instance/{instance}/suspended", {"suspended": True})
+    peer("POST", "/message", go)
+    peer("PUT", f"/process-instance/{instance}/suspended", {"suspended": False})
     peer("POST", "/message", {**go, "processInstanceId": instance, "tenantId": "x"})
     peer("POST", "/message", {**go, "resultEnabled": True,
                               "processVariables": {"z": {"value": 1}}})  # fmt: skip
