@@ -28,12 +28,14 @@ constexpr double rounding = 1e-12;   // besides this
 constexpr double exact_tail = 1e-9;  // the last change of a continued fraction
 constexpr double tail_begin = 0.5;   // of the way from a mode to an arm's end
 constexpr int tail_steps = 5;
-constexpr double widest = 1.5;       // of a panel, where the logit bends:
-constexpr double bent = 60;          // up to here
-constexpr double reached = 1.5;      // how far a panel may reach into a narrower arm
+constexpr double widest = 1.5;   // of a panel, where the logit bends:
+constexpr double bent = 60;      // up to here
+constexpr double reached = 1.5;  // how far a panel may reach into a narrower arm
+// With these widths errors are below 1e-5 among equal arms, where they are largest, and 3e-7 and less in
+// 2,000 random mixes beside panels of a quarter of the width.
 constexpr double per_change = 1.75;  // width of a panel in units of what a density changes over,
-constexpr double per_crowd = 5;      // of the number of arms above that it may add or bring,
-constexpr double per_tail = 8;       // and of the log of the chance that none is above
+constexpr double per_crowd = 4.5;    // of the number of arms above that it may add or bring,
+constexpr double per_tail = 14;      // and of the log of the chance that none is above
 
 struct Kernel {
   decltype(&baseline::locate) locate;
