@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from contract.journals import append, begin, numbers, running, waits
+from contract.journals import append, append_state, begin, numbers, running, waits
 
 from mlkit.bpmn.engine.events import Claim, Start
 from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.waits import ForTimer
 from mlkit.bpmn.journal.notices import NewMail
 from mlkit.bpmn.journal.records import (
     Append,
@@ -353,3 +354,30 @@ def test_nothing_is_handed_over_where_nobody_applies_it(hosts):
     assert min(numbers_of) > 0
     assert (arrivals.taken, arrivals.handed) == ([], [])
     assert len(one.mailbox.inbox([made.number, free.number])) == 2
+
+
+def test_lists_follow_an_instance_that_hosts_move_in_turns(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = begin(one)
+
+    def waits_at(element: str) -> State:
+        task = Activation(1, element, 1, "waiting", wait=ForTimer(9.0))
+        return State("p", activations={1: task})
+
+    def listed() -> list[str]:
+        found = one.database.query("SELECT element FROM tokens WHERE instance = ?", (row.number,))
+        return [element for (element,) in found]
+
+    for sequence, (host, element) in enumerate([(one, "a"), (two, "b"), (one, "a"), (one, "a")]):
+        mine = running(host, row)
+        append_state(host, mine, sequence, waits_at(element))
+        host.release([mine])
+        assert listed() == [element]
+    mine = running(one, row)
+    with contextlib.suppress(LookupError), one.transaction():
+        one.append(mine, 4, waits_at("b"), Changes([Entry(7.0, Start(), [])]))
+        raise LookupError
+    assert listed() == ["a"]
+    append_state(one, mine, 4, waits_at("b"))
+    append_state(one, mine, 5, State("p", "completed"))
+    assert listed() == []

@@ -73,7 +73,10 @@ class EventWriter:
             {row: said for each in appends for row, said in each.changes.verdicts.items()}
         )
         self._index.note_all(
-            [(each.changes.moved or each.row, each.state, each.sequence == 0) for each in appends]
+            [
+                (each.changes.moved or each.row, each.state, each.sequence, each.after)
+                for each in appends
+            ]
         )
         for each in appends:
             self._outbox.add(each.changes.mails, each.at)

@@ -101,42 +101,37 @@ class SqlIndex:
     def __init__(self, database: Database, processes: Collection[str] | None = None) -> None:
         self.database = database
         self._processes = None if processes is None else sorted(processes)
-        self._known: OrderedDict[int, Any] = OrderedDict()
+        # What the tables hold of an instance after an event: whoever moves it adds another one.
+        self._known: OrderedDict[int, tuple[int, tuple[Rows, ...]]] = OrderedDict()
 
     # -- writing ---------------------------------------------------------------------------
 
-    def note_all(self, instances: Iterable[tuple[Row, State, bool]]) -> None:
+    def note_all(self, instances: Iterable[tuple[Row, State, int, int]]) -> None:
         """Keep what instances wait for; and their variables, where they rest.
 
         Args:
-            instances: Each with its state, and whether it is new.
+            instances: Each with its state, and the numbers of its last event before and now.
         """
         changed: dict[int, tuple[Rows, ...]] = {}
         variables: list[tuple[int, str, str]] = []
-        for row, state, is_new in instances:
+        for row, state, before, after in instances:
             number = row.number
             shown = _list_shown(row, state)
-            if self._known.get(number, _NOTHING if is_new else None) != shown:
+            known = (0, _NOTHING) if before == 0 else self._known.pop(number, None)
+            if known != (before, shown):
                 changed[number] = shown
             if state.effective_status != "running":
                 variables += list_variables(number, state)
-            self._remember(number, shown if state.status == "running" else None)
+            if state.status == "running":
+                self._known[number] = after, shown
+        while len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
         self._replace(changed)
         self.database.defer_rows(_NOTE_VARIABLES, _VARIABLE, variables)
 
-    def _remember(self, number: int, shown: tuple[Rows, ...] | None) -> None:
-        self._known.pop(number, None)
-        if shown is not None:
-            self._known[number] = shown
-            if len(self._known) > _KNOWN:
-                self._known.popitem(last=False)
-
-    def forget(self, number: int | None = None) -> None:
-        """Know nothing of an instance any more, or of all: it may be another's, or rolled back."""
-        if number is None:
-            self._known.clear()
-        else:
-            self._known.pop(number, None)
+    def forget(self) -> None:
+        """Know nothing of the tables any more."""
+        self._known.clear()
 
     @contextmanager
     def consistent(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -81,7 +82,7 @@ class SqlJournal:
         self._history = History(database)
         self._definitions = SqlDefinitions(database)
         self._instances = SqlInstances(database, owner.is_alive, str(url or folder))
-        self._ownership = SqlOwnership(database, owner, self._instances, self.index)
+        self._ownership = SqlOwnership(database, owner, self._instances)
         self._writer = EventWriter(database, self.mailbox, self.index, self.outbox, self.external)
         self._shared = SharedArtifacts(database, folder, artifacts)
         self._arrivals: Arrivals | None = None
@@ -120,8 +121,15 @@ class SqlJournal:
 
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
+        attempts = itertools.count()
+
+        def attempt() -> Result:
+            if next(attempts):  # What the one before has noted was undone.
+                self.index.forget()
+            return work()
+
         with self.index.consistent(), self.deployments.steady():
-            return self.database.atomically(work)
+            return self.database.atomically(attempt)
 
     def relaxed(self) -> AbstractContextManager[None]:
         """Let the transactions of a block be durable no later than the next one outside of it."""
@@ -291,7 +299,7 @@ class SqlJournal:
         taken, read = self.database.query_together(
             [self._ownership.taking({instance_of(e) for e in tasks}), self.external.reading(tasks)]
         )
-        rows = self._ownership.note_taken(taken)
+        rows = self._ownership.read_taken(taken)
         arrivals.taken += rows
         arrivals.new |= {each.number: each for each in rows}
         self.external.foresee(read, {each.number for each in rows})

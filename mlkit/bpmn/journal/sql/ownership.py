@@ -7,7 +7,6 @@ from typing import Any
 
 from mlkit.bpmn.journal.owner import Owner
 from mlkit.bpmn.journal.records import Row
-from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.journal.sql.instances import COLUMNS, SqlInstances, to_row
 from mlkit.bpmn.journal.sql.mailbox import STEERS
 from mlkit.storage.database import Database, Result
@@ -28,16 +27,12 @@ class SqlOwnership:
         database: The journal's.
         owner: This process.
         instances: The rows.
-        index: What lists read, which forgets what another may change.
     """
 
-    def __init__(
-        self, database: Database, owner: Owner, instances: SqlInstances, index: SqlIndex
-    ) -> None:
+    def __init__(self, database: Database, owner: Owner, instances: SqlInstances) -> None:
         self._database = database
         self._owner = owner
         self._instances = instances
-        self._index = index
 
     def register(self) -> None:
         """Let others see that this process uses the journal, before it owns an instance."""
@@ -86,21 +81,19 @@ class SqlOwnership:
                 f" WHERE number IN {among} AND owner = ? RETURNING {', '.join(COLUMNS)}",
                 (mine, *values, before),
             )
-            for each in found:
-                self._index.forget(each[0])
-                yield to_row(each, True)
+            yield from (to_row(each, True) for each in found)
 
     def take_free(self, numbers: Collection[int]) -> list[Row]:
         """Take, inside a transaction, those of some open instances that nobody owns or locks."""
         if not numbers:
             return []
         among, values = self._database.among(sorted(numbers))
-        return self.note_taken(self._database.query(*self._taking(f"number IN {among}", values)))
+        return self.read_taken(self._database.query(*self._taking(f"number IN {among}", values)))
 
     def taking(self, names: Collection[str]) -> tuple[str, tuple[Any, ...]]:
         """Return the statement, with its values, that does what `take_free` does, by their ids.
 
-        `note_taken` reads the rows that it returns.
+        `read_taken` reads the rows that it returns.
         """
         among, values = self._database.among(sorted(names), "TEXT")
         return self._taking(f"id IN {among}", values)
@@ -113,10 +106,9 @@ class SqlOwnership:
         )
         return query, (self._owner.name, *values)
 
-    def note_taken(self, found: Sequence[tuple[Any, ...]]) -> list[Row]:
-        """Return the instances that were taken; others may have changed what lists read of them."""
-        for each in found:
-            self._index.forget(each[0])
+    @staticmethod
+    def read_taken(found: Sequence[tuple[Any, ...]]) -> list[Row]:
+        """Return the instances that were taken, but for those that are damaged."""
         return [row for each in found if not (row := to_row(each, True)).damage]
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
@@ -163,5 +155,5 @@ class SqlOwnership:
 
     def _atomically(self, work: Callable[[], Result]) -> Result:
         # Owners of a file die with its machine: only commits that follow have to survive that.
-        with self._index.consistent(), self._database.relaxed():
+        with self._database.relaxed():
             return self._database.atomically(work)
