@@ -179,15 +179,15 @@ class Host:
                 self._run(session)
         except BaseException as error:
             self._failure = error
-            self._on_failure()
+            if self._started.is_set():  # Else who starts it is told.
+                self._on_failure()
         finally:
             self._started.set()
             self._refuse_rest()
 
     def _refuse_rest(self) -> None:
         with self._lock:
-            waiting = [each.future for each in self._writes]
-            waiting += list(self._verdicts.values())
+            waiting = [*(each.future for each in self._writes), *self._verdicts.values()]
             self._writes.clear()
             self._verdicts.clear()
         for each in waiting:

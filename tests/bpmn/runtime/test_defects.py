@@ -15,9 +15,10 @@ from processes import started
 from mlkit.bpmn.engine.step import Step
 from mlkit.bpmn.runtime import session as sessions
 from mlkit.bpmn.runtime.documents import document, incidents
+from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import ConfigurationError
+from mlkit.bpmn.runtime.session import Session, Settings
+from mlkit.errors import ConfigurationError, MlkitError
 
 pytestmark = pytest.mark.usefixtures("back_end")
 
@@ -159,3 +160,13 @@ def test_cancel_works_whatever_the_engine_does(tmp_path, state, diagram, monkeyp
         assert [each.status for each in session.journal.rows()] == ["cancelled"] * 2 + ["waiting"]
         for row in rows[:2]:
             assert document(session, row)["error"]["message"] in {"one", "two"}
+
+
+@sqlite_only
+def test_what_prevents_the_start_of_a_host_is_raised_and_not_a_defect_that_ends_it(tmp_path):
+    (tmp_path / "state").write_text("a file, and no folder")
+    ended = []
+    host = Host(tmp_path / "state", Settings(workers=1))
+    with pytest.raises(MlkitError, match="state"):
+        host.start(on_failure=lambda: ended.append(True))
+    assert not ended
