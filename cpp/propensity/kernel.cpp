@@ -15,7 +15,7 @@ namespace {
 using V = Vector;
 using Real = V::Real;
 constexpr std::size_t parts = nodes / V::width;
-constexpr std::size_t together = 2;  // arms whose densities are computed at once
+constexpr std::size_t together = 4;  // arms whose densities are computed at once
 
 // A function at the nodes of a panel.
 struct Values {
@@ -277,10 +277,10 @@ MLKIT_INLINE void count_some(const Panel& panel, Arm* arms, std::size_t k, const
     for (std::size_t i = 0; i < count; ++i) add_powers<few_powers>(above[i], powers);
   } else if (most < small.most) {
     for (std::size_t i = 0; i < count; ++i) add_powers<most_powers>(above[i], powers);
-  } else if constexpr (count == 2) {
-    count_two(above[0], above[1], k, counts);
   } else {
-    for (std::size_t i = 0; i < count; ++i) count_one(above[i], k, counts, counts);
+    std::size_t i = 0;
+    for (; i + 2 <= count; i += 2) count_two(above[i], above[i + 1], k, counts);
+    for (; i < count; ++i) count_one(above[i], k, counts, counts);
   }
 }
 
