@@ -19,10 +19,11 @@ struct Made : Rule {
       for (std::size_t q = 0; q < nodes; ++q)
         from_the_left[r][q] = to_the_right[mirrored(r)][mirrored(q)];
     for (std::size_t r = 0; r < nodes / 2; ++r) {
-      for (std::size_t q = 0; q < nodes; ++q) {
+      for (std::size_t q = 0; q < nodes / 2; ++q) {  // exactly mirrored, for vectors of any width
         const double other = to_the_right[mirrored(r)][q];
         even[r][q] = (to_the_right[r][q] + other - weight[r]) / 2;
         odd[r][q] = (to_the_right[r][q] - other) / 2;
+        even[r][mirrored(q)] = -even[r][q], odd[r][mirrored(q)] = odd[r][q];
       }
     }
   }
