@@ -90,7 +90,7 @@ def top_k(
     places = _places(shown, shape[0])
     if not 1 <= k <= shape[0]:
         raise ValueError(f"k: is {k}, expected 1 to the number of arms, {shape[0]}")
-    first, second = (np.ascontiguousarray(np.broadcast_to(x, shape)) for x in (first, second))
+    first, second = (x if x.shape == shape else np.broadcast_to(x, shape) for x in (first, second))
     ranks, slate, panels = _propensity.top_k(first, second, places, k, _width(error))
     if panels >= _propensity.most_panels or not _is_whole(first, second, error):
         raise NoExactPropensities(
@@ -112,12 +112,15 @@ def _is_whole(a: Array, b: Array, error: float) -> bool:
 
 
 def _places(shown: Sequence[int] | None, count: int) -> NDArray[np.uint32]:
-    places: NDArray[Any] = np.arange(count) if shown is None else np.asarray(shown)
+    if shown is None:
+        return np.arange(count, dtype=np.uint32)
+    places: NDArray[Any] = np.asarray(shown)
     if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
         raise ValueError("shown: expected places of arms, from 0")
-    if places.size and (places.min() < 0 or places.max() >= count):
+    each = places.tolist()  # of the ten that are shown Python is faster than NumPy
+    if each and (min(each) < 0 or max(each) >= count):
         raise ValueError(f"shown: a place is outside 0 to {count - 1}")
-    if len(np.unique(places)) != places.size:
+    if len(set(each)) != len(each):
         raise ValueError("shown: an arm appears twice")
     return places.astype(np.uint32)
 
