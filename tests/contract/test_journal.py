@@ -13,7 +13,7 @@ from mlkit.bpmn.journal.records import (
     Damaged,
     Entry,
 )
-from mlkit.errors import InputMissing, UsageError
+from mlkit.errors import ConfigurationError, InputMissing, UsageError
 
 
 def test_a_definition_is_kept_once_by_its_hash(journal):
@@ -140,6 +140,13 @@ def test_a_fork_has_the_first_events_of_another(journal):
         new = journal.fork(row, 1, row.definition, {"forked": 1})
     assert (new.sequence, new.options) == (1, {"forked": 1})
     assert len(list(journal.events(new))) == 1
+
+
+def test_a_state_folder_beside_postgresql_cannot_be_a_file(tmp_path, postgresql):
+    (tmp_path / "state").write_text("mine")
+    with pytest.raises(ConfigurationError, match="state: cannot be made the state folder: File"):
+        open_journal(tmp_path / "state", create=True, url=postgresql)
+    assert (tmp_path / "state").read_text() == "mine"
 
 
 def test_while_scripts_run_postgresql_writes_no_entry_of_an_index_on_instances(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlkit.errors import ConfigurationError
 from mlkit.files import make_folder
 
 if TYPE_CHECKING:  # A look at its functions costs no import of the events.
@@ -53,7 +54,12 @@ def open_journal(
 
     database = open_database(url, "journal", create)
     if create:
-        make_folder(folder, 0o700)
+        try:
+            make_folder(folder, 0o700)
+        except OSError as error:
+            database.close()
+            problem = f"{folder}: cannot be made the state folder: {error.strerror}"
+            raise ConfigurationError(problem, hint="--state names another one") from error
     owner = RenewedOwner(database, url, lease or TIME_TO_LIVE)
     return SqlJournal(database, owner, folder, database.place, artifacts)
 
