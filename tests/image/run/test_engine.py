@@ -43,9 +43,11 @@ def busy(engine, tmp_path):
 
 @pytest.mark.usefixtures("busy")
 def test_builds_and_lists_hold_while_others_remove_images(engine, tmp_path):
+    folder = tmp_path / "one"  # not all of it: the others write meanwhile
+    folder.mkdir()
     for number in range(10):
-        (tmp_path / "Dockerfile").write_text(f"FROM scratch\nENV NUMBER={number}\nUSER 8\n")
-        image = engine.build(tmp_path)
+        (folder / "Dockerfile").write_text(f"FROM scratch\nENV NUMBER={number}\nUSER 8\n")
+        image = engine.build(folder)
         assert engine.list_labelled("no.such.label") == []
         engine.clean(dry=True)
         engine.remove_image(image)
