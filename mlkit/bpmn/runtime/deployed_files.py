@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from pathlib import Path
 
 from mlkit.bpmn.definition.parser.library import file_of
@@ -11,6 +11,7 @@ from mlkit.bpmn.journal.records import Row
 from mlkit.files import replacing_folder
 
 _FOLDER = "deployed"
+logger = logging.getLogger("mlkit.bpmn")
 
 
 def folder_of(journal: Journal, row: Row) -> str:
@@ -32,11 +33,16 @@ def materialise(state: Path, journal: Journal, definition: str) -> Path:
         return folder
     file, content, resources = journal.definition(definition)
     parts = {file: content, **{name: text.encode() for name, text in resources.items()}}
-    # Another process may have made it meanwhile: it is the same.
-    with contextlib.suppress(OSError), replacing_folder(folder) as made:
-        for name, part in parts.items():
-            place = made / file_of(name)
-            if place.resolve().is_relative_to(made.resolve()):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(part)
+    try:
+        with replacing_folder(folder) as made:
+            for name, part in parts.items():
+                place = made / file_of(name)
+                if place.resolve().is_relative_to(made.resolve()):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(part)
+    except OSError as error:
+        # Another process may have made it meanwhile: it is the same. Else scripts that need no file
+        # go on, and for the others the log says why they fail.
+        if not folder.is_dir():
+            logger.warning("%s: files of a deployed definition are missing: %s", folder, error)
     return folder

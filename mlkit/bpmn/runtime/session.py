@@ -376,10 +376,13 @@ class Session:
         if sequence != row.sequence:
             problem = f"its row counts {row.sequence} events, and there are {sequence}"
             raise Damaged(self.journal.folder, row.id, problem)
-        folder = row.options.get("folder", "")
-        if folder not in self._folders:  # Many instances have few.
-            self._folders[folder] = folder_of(self.journal, row)
-        folders = {"folder": self._folders[folder], "work": f"{self._work}/{row.id}"}
+        kept = row.options.get("folder", "")
+        folder = self._folders.get(kept)
+        if folder is None:  # Many instances have few.
+            folder = folder_of(self.journal, row)
+            if Path(folder).is_dir():  # Else another try may make it.
+                self._folders[kept] = folder
+        folders = {"folder": folder, "work": f"{self._work}/{row.id}"}
         options = {**row.options, **folders}
         return Running(engine, state, row.number, row.id, options, row, sequence)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import os
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlkit.bpmn.people import attachments
-from mlkit.bpmn.runtime import retention
+from mlkit.bpmn.runtime import deployed_files, retention
 from mlkit.bpmn.runtime.deployment import Request, Starter, deploy_paths
 from mlkit.bpmn.runtime.inspection import damage
 from mlkit.bpmn.runtime.service import Service
@@ -256,3 +257,29 @@ def test_a_deployed_instance_finds_its_modules_in_another_state_folder(
             import_(session, tmp_path / "journal.tar")
         assert Service(session).complete(f"{row.id}/u", {}, "ann").status == "completed"
         assert variables(session, row)["size"] == 42
+
+
+def test_modules_that_could_not_be_written_are_written_for_the_next_attempt(
+    host, tmp_path, diagram, caplog, monkeypatch
+):
+    (tmp_path / "p.bpmn").write_text(diagram(CALLS, "s>u u>c c>e"))
+    (tmp_path / "own_module.py").write_text("def double(n):\n    return {'size': 2 * n}\n")
+    with host("one") as session:
+        deploy_paths(session, [tmp_path / "p.bpmn"], "ann")
+        starter = Starter(session.journal.folder, session.settings, session.engines)
+        row = session.write(lambda journal: starter.start(journal, Request("p", None, {"n": 21})))
+        session.advance([row])
+    (tmp_path / "own_module.py").unlink()
+    (tmp_path / "one").rename(tmp_path / "gone")
+    with host("two") as session:
+        service = Service(session)
+        with monkeypatch.context() as patch:
+            patch.setattr(deployed_files, "replacing_folder", refuse)
+            assert service.complete(f"{row.id}/u", {}, "ann").status == "incident"
+        assert "are missing: [Errno 28] No space left on device" in caplog.text
+        assert service.retry(row.id, 0, "ann").status == "completed"
+        assert variables(session, row)["size"] == 42
+
+
+def refuse(folder):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
