@@ -318,6 +318,23 @@ def test_a_sender_whose_lease_is_over_records_only_what_it_has_sent(hosts):
     assert [(e.state, e.error) for e in other.outbox.mails("queued")] == [("queued", "busy")]
 
 
+def test_what_a_sender_has_claimed_is_free_once_its_process_is_gone(hosts):
+    one, two = hosts.host(), hosts.host()
+    with one.transaction():
+        one.outbox.add([NewMail("a", "task", 1, 1, "ann", "ann@x")], 1.0)
+    name = one.register()
+    with one.transaction():
+        assert len(one.outbox.claim(name, 2, 600.0)) == 1
+    assert two.outbox.find_abandoned() == []
+    hosts.opened.remove(one)
+    one.close()
+    assert two.outbox.find_abandoned() == [name]
+    with two.transaction():
+        two.outbox.release([name])
+        assert len(two.outbox.claim(two.register(), 2, 600.0)) == 1
+    assert two.outbox.find_abandoned() == []
+
+
 def test_events_for_what_a_transaction_has_made_or_claimed_come_into_no_inbox(hosts):
     one, two = hosts.host(), hosts.host()
     one.register()

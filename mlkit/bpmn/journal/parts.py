@@ -120,7 +120,19 @@ class Outbox(Protocol):
         """Return whether a mail could be claimed; this only reads."""
 
     def claim(self, owner: str, limit: int, seconds: float) -> list[Mail]:
-        """Lease mails that are due, for a number of seconds; nobody else gets them meanwhile."""
+        """Lease mails that are due, for a number of seconds; nobody else gets them meanwhile.
+
+        Args:
+            owner: The process that sends them, as `Journal.register` names it.
+            limit: How many, at most.
+            seconds: For how long.
+        """
+
+    def find_abandoned(self) -> list[str]:
+        """Return the senders that have claimed mails and whose processes are gone."""
+
+    def release(self, owners: Iterable[str]) -> None:
+        """End the leases of senders before their time."""
 
     def renew(self, mail: Mail, owner: str, seconds: float) -> bool:
         """Lengthen a lease; return whether it was still this owner's."""

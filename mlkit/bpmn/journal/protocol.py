@@ -290,8 +290,15 @@ class Journal(Protocol):
     def archive(self) -> Archive:
         """Return all rows as lines, to be moved to another journal."""
 
-    def register(self) -> None:
-        """Let others see that this process uses the journal, before it owns an instance."""
+    def register(self) -> str:
+        """Let others see that this process uses the journal, before it owns an instance.
+
+        Returns:
+            Its name among them.
+
+        Raises:
+            ServiceUnavailable: Others may have seen it as gone meanwhile; see `disown`.
+        """
 
     def is_used(self) -> bool:
         """Return whether another process that lives owns instances, or has registered."""

@@ -1,14 +1,14 @@
 """What empties an outbox: a thread that sends what is due, and tries again what could not be sent.
 
-A mail is sent at least once: a sender that dies between sending and recording leaves its lease to
-run out, and the next one sends the same mail, with the same Message-ID, again.
+A mail is sent at least once: of a sender that dies between sending and recording, the next one
+sends the same mail, with the same Message-ID, again: at once if it sees that the process is gone,
+else when the lease has run out.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -65,7 +65,8 @@ class Sender:
         self.outbox = session.journal.outbox
         self.composer = Composer(session, people, settings)
         self.server = server
-        self.name = secrets.token_hex(8)
+        self.name = ""
+        self._has_looked = False
 
     def step(self) -> Outcome:
         """Turn notices into mails, and send what is due.
@@ -86,10 +87,19 @@ class Sender:
                 logger.warning("no mail for a task: %s", error.message)
                 mails = []
             outcome.queued += self._turn(notice, mails, now)
+        if not self._has_looked or not self.outbox.is_due():
+            self._release_abandoned()
         if self.outbox.is_due():
+            self.name = self.journal.register()
             due = self.journal.atomically(lambda: self.outbox.claim(self.name, AT_ONCE, LEASE))
             self._send(due, outcome)
         return outcome
+
+    def _release_abandoned(self) -> None:
+        """Let mails be claimed at once that a sender has claimed whose process is gone."""
+        if gone := self.outbox.find_abandoned():
+            self.journal.atomically(lambda: self.outbox.release(gone))
+        self._has_looked = True
 
     def empty(self) -> Outcome:
         """Send all that can be sent now.
@@ -124,6 +134,7 @@ class Sender:
                 self._postpone(each, str(error), outcome)
 
     def _send_one(self, connection: Connection, mail: Mail, outcome: Outcome) -> None:
+        self.journal.register()  # Who is seen as gone must not go on: others send its mails.
         if not self.journal.atomically(lambda: self.outbox.renew(mail, self.name, LEASE)):
             return
         try:

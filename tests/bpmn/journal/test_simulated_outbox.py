@@ -103,9 +103,8 @@ class InterleavedDatabase(SimulatedDatabase):
 class Acting:
     """A host: it does one thing at a time, and comes back as another process when it has died."""
 
-    def __init__(self, world: Town, name: str, work: Callable[[SqlJournal, str], None]) -> None:
-        self.world, self.name, self.work = world, name, work
-        self.lives = 0
+    def __init__(self, world: Town, work: Callable[[SqlJournal], None]) -> None:
+        self.world, self.work = world, work
         self.is_busy = False
         database = InterleavedDatabase(world)
         self.journal = SqlJournal(database, LeaseOwner(database, LEASE, lambda: world.now), Path())
@@ -115,9 +114,9 @@ class Acting:
         self.is_busy = True
         self.world.begun.append(self.world.mishaps)
         try:
-            self.work(self.journal, f"{self.name}.{self.lives}")
+            self.work(self.journal)
         except Crashed:
-            self.lives += 1
+            self.journal.disown()
         except ServiceUnavailable:
             self.world.mishaps += 1
         finally:
@@ -135,14 +134,14 @@ def connection() -> Iterator[WorldConnection]:
 def town(
     seed: int,
     connection: WorldConnection,
-    work: Callable[[Town], Callable[[SqlJournal, str], None]],
+    work: Callable[[Town], Callable[[SqlJournal], None]],
 ) -> Town:
     """Return a world of two or three hosts, whose tables are empty."""
     world = Town(seed, connection)
     world.calm = True
     does = work(world)
-    world.acting = [Acting(world, f"h{n}", does) for n in range(world.random.choice((2, 3)))]
-    for table in ("instances", "notices", "mails", "schedules"):
+    world.acting = [Acting(world, does) for _ in range(world.random.choice((2, 3)))]
+    for table in ("instances", "notices", "mails", "schedules", "hosts"):
         connection.execute(f"DELETE FROM {table}")
     return world
 
@@ -220,14 +219,24 @@ class Greedy(SqlOutbox):
         return True
 
 
+class Ruthless(SqlOutbox):
+    """Takes what senders that live have claimed: wrong on purpose."""
+
+    def __init__(self, database, is_alive) -> None:
+        super().__init__(database, lambda name: False)
+
+
 def send_mail(seed, connection, monkeypatch, sends=sender.Sender, outbox=SqlOutbox) -> None:
     """Play a seed: each mail is sent, and again only where something went wrong."""
 
     def work(world: Town):
-        def act(journal: SqlJournal, name: str) -> None:
+        def act(journal: SqlJournal) -> None:
             each = sends.__new__(sends)
-            each.journal, each.outbox = journal, outbox(journal.database)
-            each.composer, each.server, each.name = Composer(), None, name
+            each.journal, each.outbox = journal, outbox(journal.database, journal.owner.is_alive)
+            each.composer, each.server, each.name = Composer(), None, ""
+            each._has_looked = False
+            if not journal.holds():
+                journal.disown()
             each.step()
 
         return act
@@ -276,7 +285,7 @@ def start_on_time(seed, connection, overlap="allow", schedules=SqlSchedules) -> 
     """Play a seed: each due time starts one instance, one after the other where it says so."""
 
     def work(world: Town):
-        def act(journal: SqlJournal, name: str) -> None:
+        def act(journal: SqlJournal) -> None:
             connection.execute("UPDATE instances SET phase = 'completed'")
             now, found = world.now, journal.schedules.due(world.now)
             with journal.transaction():
@@ -335,7 +344,9 @@ def test_each_due_time_starts_once(connection, count, overlap):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sends": Hasty}, {"outbox": Greedy}], ids=["recorded first", "no regard for leases"]
+    "wrong",
+    [{"sends": Hasty}, {"outbox": Greedy}, {"outbox": Ruthless}],
+    ids=["recorded first", "no regard for leases", "no regard for life"],
 )
 def test_a_wrong_sender_is_caught(connection, monkeypatch, wrong):
     with pytest.raises(AssertionError, match="plays it again"):

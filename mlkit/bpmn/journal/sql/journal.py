@@ -71,7 +71,7 @@ class SqlJournal:
         self.mailbox = SqlMailbox(database, self.schedules.note_signal)
         self.stores = SqlStores(database, self.schedules.note_store)
         self.external = SqlExternalTasks(database)
-        self.outbox = SqlOutbox(database)
+        self.outbox = SqlOutbox(database, owner.is_alive)
         self.absences = SqlAbsences(database)
         self.deployments = SqlDeployments(database)
         self.index = SqlIndex(database)
@@ -256,9 +256,9 @@ class SqlJournal:
 
     # -- ownership -------------------------------------------------------------------------
 
-    def register(self) -> None:
-        """Let others see that this process uses the journal, before it owns an instance."""
-        self._ownership.register()
+    def register(self) -> str:
+        """Let others see that this process uses the journal; return its name among them."""
+        return self._ownership.register()
 
     def is_used(self) -> bool:
         """Return whether another process that lives owns instances, or has registered."""

@@ -3,14 +3,15 @@
 A notice says that a user task asks for somebody; it needs neither people nor addresses, so that
 every process that moves instances can write it. Whoever sends mail turns notices into mails, one
 for each recipient. A mail is leased while it is being sent: a sender that dies leaves it to
-others, and the recipient's program knows a second copy by its Message-ID.
+others, at once if they see that its process is gone, and the recipient's program knows a second
+copy by its Message-ID.
 
 Every method that writes runs inside a transaction of the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -47,10 +48,12 @@ class SqlOutbox:
 
     Args:
         database: The journal's.
+        is_alive: Returns whether the process with a name, under which it sends, lives.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, is_alive: Callable[[str], bool]) -> None:
         self.database = database
+        self._is_alive = is_alive
 
     # -- what is to be sent ----------------------------------------------------------------
 
@@ -107,6 +110,23 @@ class SqlOutbox:
         )
         rows = self.database.query(statement, (owner, seconds))
         return sorted(map(_mail, rows), key=lambda each: (each.due, each.id))
+
+    def find_abandoned(self) -> list[str]:
+        """Return the senders that have claimed mails and whose processes are gone."""
+        clock = self.database.clock
+        claimed = self.database.query(
+            "SELECT DISTINCT owner FROM mails"
+            f" WHERE state = 'queued' AND due <= {clock} AND lease > {clock}"
+        )
+        return [owner for (owner,) in claimed if not self._is_alive(owner)]
+
+    def release(self, owners: Iterable[str]) -> None:
+        """End the leases of senders before their time."""
+        for each in owners:
+            self.database.execute(
+                "UPDATE mails SET owner = '', lease = 0 WHERE owner = ? AND state = 'queued'",
+                (each,),
+            )
 
     def renew(self, mail: Mail, owner: str, seconds: float) -> bool:
         """Lengthen a lease; return whether it was still this owner's."""

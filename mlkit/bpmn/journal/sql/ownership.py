@@ -34,10 +34,10 @@ class SqlOwnership:
         self._owner = owner
         self._instances = instances
 
-    def register(self) -> None:
-        """Let others see that this process uses the journal, before it owns an instance."""
+    def register(self) -> str:
+        """Let others see that this process uses the journal; return its name among them."""
         with self._database.failures():
-            self._owner.register()
+            return self._owner.register()
 
     def is_used(self) -> bool:
         """Return whether another process that lives owns instances, or has registered."""
@@ -54,8 +54,7 @@ class SqlOwnership:
 
     def take(self, rows: Iterable[Row]) -> list[Row]:
         """Take instances for this process; return those that it got, with their new epochs."""
-        with self._database.failures():
-            mine = self._owner.register()
+        mine = self.register()
         numbers = sorted(each.number for each in rows)
 
         def work() -> list[Row]:
