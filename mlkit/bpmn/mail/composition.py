@@ -26,7 +26,7 @@ from mlkit.bpmn.people import attachments, browser_forms, recipients, tasks
 from mlkit.bpmn.people.attachments import Document
 from mlkit.bpmn.people.directory import Member, PeopleFile
 from mlkit.bpmn.people.links import Links
-from mlkit.bpmn.people.recipients import INSTEAD_OF, Recipient
+from mlkit.bpmn.people.recipients import ABSENT, INSTEAD_OF, Recipient
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
@@ -67,10 +67,22 @@ class Place(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A mail as it is sent, and the address that it is sent to."""
+    """A mail as it is sent, or why it is not.
 
-    message: EmailMessage
-    recipient: str
+    Attributes:
+        message: The mail; None: it is not sent.
+        recipient: The address that it is sent to.
+        reason: Why it is not sent.
+        others: Mails for whom it stands too, as absences are now.
+    """
+
+    message: EmailMessage | None
+    recipient: str = ""
+    reason: str = ""
+    others: Sequence[NewMail] = ()
+
+
+_OVER = Written(None, reason="nobody needs to be asked any more")
 
 
 class Composer:
@@ -100,13 +112,20 @@ class Composer:
                 "no mail reaches %s, for whom task %s waits: not in the people file, or without"
                 " an address there", printable(name), task.id,
             )  # fmt: skip
-        found: list[NewMail] = []
-        for each in self._recipients(task, now):
-            if each.daily:
-                found += self._digests(each, now)
-            elif each.member.email:
-                found.append(self._single(each, notice, row))
-        return found
+        name = f"task.{row.id}.{notice.activation}.{notice.id}"
+        return [
+            mail
+            for each in self._recipients(task, now)
+            for mail in self._mails_to(each, name, row, task, now)
+        ]
+
+    def _mails_to(
+        self, recipient: Recipient, notice: str, row: Row, task: Task, now: float
+    ) -> list[NewMail]:
+        """Return the mails to somebody that a notice, by its name, leads to."""
+        if recipient.daily:
+            return self._digests(recipient, now)
+        return [self._single(recipient, notice, row, task)] if recipient.member.email else []
 
     def _recipients(self, task: Task, now: float) -> list[Recipient]:
         absences, people = self.session.journal.absences, self.people.directory
@@ -115,11 +134,17 @@ class Composer:
         return recipients.recipients(task, people, substitutes, digests)
 
     @staticmethod
-    def _single(recipient: Recipient, notice: Notice, row: Row) -> NewMail:
+    def _single(recipient: Recipient, notice: str, row: Row, task: Task) -> NewMail:
         member = recipient.member
-        name = f"task.{row.id}.{notice.activation}.{notice.id}.{_short(member.id)}"
-        other = {} if recipient.instead_of is None else {INSTEAD_OF: recipient.instead_of.id}
-        return NewMail(name, "task", row.number, notice.activation, member.id, member.email, other)
+        content: dict[str, Any] = {}
+        if recipient.instead_of is not None:
+            content[INSTEAD_OF] = recipient.instead_of.id
+        if recipient.absent:
+            content[ABSENT] = [each.id for each in recipient.absent]
+        return NewMail(
+            f"{notice}.{_short(member.id)}", "task", row.number, task.activation, member.id,
+            member.email, content,
+        )  # fmt: skip
 
     def _digests(self, recipient: Recipient, now: float) -> list[NewMail]:
         """Return the next mail of the day of a person, and of whom they stand in for.
@@ -139,8 +164,8 @@ class Composer:
 
     # -- what a mail says ------------------------------------------------------------------
 
-    def message(self, mail: Mail, now: float) -> Written | None:
-        """Return a mail of the outbox as it is sent; None where nothing waits for it any more.
+    def message(self, mail: Mail, now: float) -> Written:
+        """Return a mail of the outbox as it is sent.
 
         Raises:
             MlkitError: It cannot be written.
@@ -151,12 +176,21 @@ class Composer:
             return Written(self._text_message(mail), mail.recipient)
         return self._task_message(mail, now)
 
-    def _task_message(self, mail: Mail, now: float) -> Written | None:
+    def _task_message(self, mail: Mail, now: float) -> Written:
         row = self.session.journal.get(mail.instance)
         task = self._task(row, mail.activation)
-        found = None if task is None else self._still(task, mail, now)
-        if task is None or found is None:
-            return None
+        asked = [] if task is None else self._still(task, mail, now)
+        if task is None or not asked:
+            return _OVER
+        found, notice = asked[0], mail.message.rpartition(".")[0]
+        others = [
+            new
+            for each in asked[1:]
+            if not recipients.is_asked_apart(each, mail)
+            for new in self._mails_to(each, notice, row, task, now)
+        ]
+        if self._has_other(mail, found):
+            return Written(None, reason=_elsewhere([found.member.id]), others=others)
         place = self._place(task, found.member, now)
         files = attachments.documents(
             task, self.session.journal.folder, self.session.journal.artifacts
@@ -173,26 +207,48 @@ class Composer:
         message = messages.fill(
             "task", envelope, context, self.settings.templates, self._picture(row), attached
         )
-        return Written(message, found.member.email)
+        return Written(message, found.member.email, others=others)
 
-    def _digest_message(self, mail: Mail, now: float) -> Written | None:
-        found = []
+    def _has_other(self, mail: Mail, recipient: Recipient) -> bool:
+        """Return whether another mail about the same has reached somebody, or will."""
+        if recipients.is_asked_apart(recipient, mail):
+            return True
+        notice, member = mail.message.rpartition(".")[0], recipient.member
+        for each in (member, *recipient.absent):
+            other = self.session.journal.outbox.find(f"{notice}.{_short(each.id)}")
+            if other is None or other.id == mail.id:
+                continue
+            is_own = each is member and other.state == "queued"
+            if is_own or (other.state == "sent" and other.recipient == member.email):
+                return True
+        return False
+
+    def _digest_message(self, mail: Mail, now: float) -> Written:
+        found: list[dict[str, Any]] = []
+        listed = set()
         for row in self.session.journal.rows_with_tasks():
             for task in self._tasks(row):
-                recipient = self._still(task, mail, now)
-                if recipient is not None and not self._is_listed(task, recipient.member, mail):
-                    place = self._place(task, recipient.member, now)
-                    found.append(self._context(task, row, recipient, place))
+                recipient = next(iter(self._still(task, mail, now)), None)
+                if recipient is None:
+                    continue
+                if self._is_listed(task, recipient, mail):
+                    listed.add(recipient.member.id)
+                    continue
+                place = self._place(task, recipient.member, now)
+                found.append(self._context(task, row, recipient, place))
         if not found:
-            return None
+            return Written(None, reason=_elsewhere(sorted(listed))) if listed else _OVER
         member: Member = found[0]["person"]
         context = {"person": member, "tasks": found}
         envelope = self._envelope(mail, [member.address], None)
         message = messages.fill("digest", envelope, context, self.settings.templates)
         return Written(message, member.email)
 
-    def _is_listed(self, task: Task, member: Member, mail: Mail) -> bool:
-        """Return whether a digest goes to somebody whose own of that hour has the task too."""
+    def _is_listed(self, task: Task, recipient: Recipient, mail: Mail) -> bool:
+        """Return whether a digest goes to somebody who is asked by a mail of their own, too."""
+        if recipients.is_asked_apart(recipient, mail):
+            return True
+        member = recipient.member
         name = _digest_name(member, mail.message.rpartition(".")[2])
         own = None if name == mail.message else self.session.journal.outbox.find(name)
         if own is None or own.state != "sent" or own.ended is None:
@@ -238,23 +294,21 @@ class Composer:
         found = self.session.tasks(row)
         return next((each for each in found if each.activation == activation), None)
 
-    def _still(self, task: Task, mail: Mail, now: float) -> Recipient | None:
-        """Return who gets the mail of a task now; None where nobody is asked any more.
+    def _still(self, task: Task, mail: Mail, now: float) -> list[Recipient]:
+        """Return for whom the mail of a task is now, first who gets it; empty: nobody is asked.
 
-        An absence may have begun or ended since the mail was queued: it goes to whoever does the
-        task instead of its person, and back to whom its person has stood in for.
+        Absences may have begun or ended since the mail was queued: it goes to whoever does the
+        task instead of its person, and back to all whom its person has stood in for.
         """
-        wanted = {mail.person, mail.content.get(INSTEAD_OF, mail.person)}
-        found = [each for each in self._recipients(task, now) if each.member.email]
-        own = (each for each in found if each.member.id == mail.person)
-        others = (
-            each if each.member.id in wanted else each._replace(instead_of=absent)
-            for each in found
-            for absent in (None, *each.absent)
-            if each.member.id in wanted
-            or (each.instead_of is not None and absent is not None and absent.id in wanted)
-        )
-        return next(own, None) or next(others, None)
+        wanted = {mail.person, *recipients.absent_of(mail)}
+        found: list[Recipient] = []
+        for each in self._recipients(task, now):
+            absent = next((absent for absent in each.absent if absent.id in wanted), None)
+            if not each.member.email or (each.member.id not in wanted and absent is None):
+                continue
+            other = each.instead_of if each.member.id in wanted else absent
+            found.append(each if each.instead_of is None else each._replace(instead_of=other))
+        return sorted(found, key=lambda each: each.member.id != mail.person)
 
     def _picture(self, row: Row) -> bytes | None:
         """Return a picture of the instance; mail goes without one where it cannot be drawn."""
@@ -302,6 +356,10 @@ def values(task: Task) -> list[tuple[str, str]]:
     """Return the labels and values of what a task's form only shows."""
     shown = browser_forms.inputs(tasks.entry(task, {}), mask=task.mask)
     return [(each.label, str(each.value)) for each in shown if each.kind == "output"]
+
+
+def _elsewhere(people: Sequence[str]) -> str:
+    return f"asked by another mail: {', '.join(people)}"
 
 
 def _digest_name(member: Member, hour: str) -> str:

@@ -145,11 +145,14 @@ class Sender:
         except MlkitError as error:
             self._fail(mail, error.message, outcome)
             return
-        if written is None:
-            self._settle(mail, "dropped", "nobody needs to be asked any more")
+        message, recipient, reason, others = written
+        if others:
+            self.journal.atomically(lambda: self.outbox.add(others, time.time()))
+            outcome.queued += len(others)
+        if message is None:
+            self._settle(mail, "dropped", reason)
             outcome.dropped += 1
             return
-        message, recipient = written
         mail = mail._replace(recipient=recipient)
         try:
             connection.send(message, recipient)

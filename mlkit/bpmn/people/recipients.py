@@ -13,7 +13,9 @@ from mlkit.bpmn.people.tasks import Task, is_allowed
 from mlkit.errors import UsageError
 
 INSTEAD_OF = "instead_of"
-"""Whom the person of a mail stands in for, in the content of the mail."""
+"""Whom the person of a mail is asked instead of, in the content of the mail."""
+ABSENT = "absent"
+"""All whom the person of a mail stands in for, likewise, also where they are asked themselves."""
 
 
 class Recipient(NamedTuple):
@@ -92,8 +94,21 @@ def forwarded_to(mail: Mail, substitutes: Mapping[str, str]) -> str | None:
     """Return who gets a queued mail instead of its person, as absences are now; None: nobody."""
     if mail.state != "queued" or not mail.person:
         return None
-    found = substitute_of(mail.content.get(INSTEAD_OF, mail.person), substitutes)
-    return None if found == mail.person else found
+    own = [] if INSTEAD_OF in mail.content else [mail.person]
+    found = [substitute_of(each, substitutes) for each in (*own, *absent_of(mail))]
+    return None if mail.person in found else found[0]
+
+
+def absent_of(mail: Mail) -> list[str]:
+    """Return for whom the person of a mail was to stand in when it was queued."""
+    one = mail.content.get(INSTEAD_OF)  # Older versions noted no other.
+    return list(mail.content.get(ABSENT, () if one is None else (one,)))
+
+
+def is_asked_apart(recipient: Recipient, mail: Mail) -> bool:
+    """Return whether somebody is asked for themselves, and so not by the mail of another one."""
+    wanted = {mail.person, *absent_of(mail)}
+    return recipient.instead_of is None and recipient.member.id not in wanted
 
 
 def acts_for(person: str, substitutes: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,7 @@ from mlkit.bpmn.journal.sql.leases import LeaseOwner
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox
 from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 from mlkit.bpmn.mail import sender
+from mlkit.bpmn.mail.composition import Written
 from mlkit.bpmn.mail.smtp import Deferred, Undelivered
 from mlkit.bpmn.runtime import scheduler
 from mlkit.errors import ServiceUnavailable
@@ -171,8 +172,8 @@ class Composer:
         names = [(f"{notice.id}-{person}", person) for person in PEOPLE]
         return [NewMail(name, "task", 1, 1, person, f"{person}@x") for name, person in names]
 
-    def message(self, mail: Mail, now: float) -> tuple[str, str]:
-        return mail.message, mail.recipient
+    def message(self, mail: Mail, now: float) -> Written:
+        return Written(mail.message, mail.recipient)
 
 
 class Connection:

@@ -281,6 +281,60 @@ def test_mail_that_waits_for_a_substitute_goes_to_who_is_back(office, mail_serve
     assert mail_server.recipients == ["ann@example.org"]
 
 
+@pytest.mark.parametrize("asked", ["ann, cem", "bob, ann, cem"])
+def test_all_whom_a_substitute_stands_in_for_are_asked_when_they_are_back(
+    office, mail_server, asked
+):
+    """Also where the substitute is asked, too; nobody gets two mails about the same."""
+    with office.session() as session:
+        session.write(lambda it: it.absences.choose_digest("cem", False, "cem", time.time()))
+    port, office.port = office.port, 1
+    for each in ("ann", "cem"):
+        office.send_away(each, "bob")
+    office.begin(ask(f'camunda:candidateUsers="{asked}"'))
+    office.send()
+    assert [each.person for each in office.mails()] == ["bob"]
+    office.bring_back()
+    office.port = port
+    office.retry()
+    office.send()
+    assert mail_server.recipients == sorted(f"{each}@example.org" for each in asked.split(", "))
+    office.bring_back()
+    assert office.send().sent == 0
+
+
+@pytest.mark.parametrize("asked", ["ann, cem", "bob, ann, cem"])
+def test_mails_that_wait_when_several_leave_reach_their_substitute_once(office, mail_server, asked):
+    with office.session() as session:
+        session.write(lambda it: it.absences.choose_digest("cem", False, "cem", time.time()))
+    port, office.port = office.port, 1
+    office.begin(ask(f'camunda:candidateUsers="{asked}"'))
+    office.send()
+    for each in ("ann", "cem"):
+        office.send_away(each, "bob")
+    office.port = port
+    office.retry()
+    office.send()
+    assert mail_server.recipients == ["bob@example.org"]
+    dropped = [each.error for each in office.mails() if each.state == "dropped"]
+    assert dropped == ["asked by another mail: bob"] * (asked.count(",") or 1)
+
+
+def test_a_digest_that_another_one_makes_needless_says_so(office, mail_server):
+    office.begin(ask('camunda:candidateUsers="cem, ann"'))
+    with office.session() as session:
+        for each in ("ann", "bob"):
+            session.write(lambda it, n=each: it.absences.choose_digest(n, True, n, time.time()))
+    office.begin(ANN)
+    office.send_away("cem", "ann")
+    office.await_hour()
+    office.send()
+    office.await_hour()
+    office.send()
+    errors = {each.person: each.error for each in office.mails() if each.state == "dropped"}
+    assert errors == {"cem": "asked by another mail: ann"}
+
+
 @pytest.mark.parametrize(
     ("after", "recipients"),
     [
