@@ -66,6 +66,7 @@ class RunningAttempt(NamedTuple):
         began: In seconds since 1970.
         host: Where it runs, as a `Log` has it.
         stdout: The end of what it has printed so far.
+        stalled: Why what it needs or leaves is not moved from or to the store; empty: it runs.
     """
 
     activation: int
@@ -76,6 +77,7 @@ class RunningAttempt(NamedTuple):
     host: str
     stdout: str
     stderr: str
+    stalled: str = ""
 
 
 class Moved(NamedTuple):

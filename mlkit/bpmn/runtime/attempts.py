@@ -61,13 +61,13 @@ class Attempts:
         return self._pool.idle and (self.transfers is None or not self.transfers.pending)
 
     def look(self, now: float) -> None:
-        """Show what has been printed so far.
+        """Show what has been printed so far, and what waits for the store.
 
         Args:
             now: Seconds since 1970.
         """
-        if self._shown is not None:
-            self._shown.look(self.jobs, now)
+        if self._shown is not None and self.transfers is not None:
+            self._shown.look(self.jobs, dict(self.transfers.stalled), now)
 
     # -- to begin, and to stop ---------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Attempts:
             if not self.draining:
                 self._hand_over(running, identifier, request)
 
-        self.transfers.prepare(running, wanted, then)
+        self.transfers.prepare(running, job, wanted, then)
 
     def _queue_mail(self, running: Running, activation: Activation) -> None:
         """Leave the mail of a task to the outbox, in the commit that completes the task."""
@@ -173,7 +173,7 @@ class Attempts:
                 self._conclude(result if problem is None else jobs.make_failed(result, problem))
 
         assert self.transfers is not None
-        self.transfers.publish(made, then)
+        self.transfers.publish(result.job, made, then)
 
     def _conclude(self, result: Result) -> None:
         running, identifier = self.jobs.pop(result.job)

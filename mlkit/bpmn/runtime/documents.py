@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
@@ -23,7 +23,7 @@ from mlkit.bpmn.engine.waits import (
 )
 from mlkit.bpmn.journal.artifacts import references
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import ENDED, Damaged, Row
+from mlkit.bpmn.journal.records import ENDED, Damaged, Row, RunningAttempt
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.session import Session
 
@@ -50,14 +50,17 @@ def document(session: Session, row: Row) -> dict[str, Any]:
 def describe_with_tokens(session: Session, row: Row) -> dict[str, Any]:
     """Describe an instance with its tokens and times, without what secrets hold.
 
-    `pending` is how many events were delivered to it that it has not taken yet.
+    `pending` is how many events were delivered to it that it has not taken yet. What `waiting`
+    says that waits for the store is a task that works: what it needs or leaves cannot be moved.
     """
     # Looked at before the state: what has gone from the inbox by then is in the state.
     pending = len(session.journal.mailbox.inbox([row.number]))
     engine, state = session.engine(row), session.state(row)
     deployed = session.journal.deployments.of_definition(row.process, row.definition)
+    found = document(session, row)
+    found["waiting"] += _stalled(session.journal, row, engine, state)
     return {
-        **session.mask(row, state).document(document(session, row)),
+        **session.mask(row, state).document(found),
         "tokens": open_nodes(engine, state),
         "pending": pending,
         "version": None if deployed is None else deployed.version,
@@ -184,6 +187,25 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
         ):
             found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
     return found
+
+
+def _stalled(journal: Journal, row: Row, engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe the tasks whose values or files cannot be moved, since the store is away."""
+    found = []
+    for each in find_working(journal.running_attempts.of(row), state):
+        if each.stalled:
+            place = _place(engine, state.activations[each.activation])
+            since = instant(each.began)
+            found.append({**place, "for": "store", "message": each.stalled, "since": since})
+    return found
+
+
+def find_working(found: Iterable[RunningAttempt], state: State) -> list[RunningAttempt]:
+    """Return those of the attempts that hosts have written which run in a state of an instance."""
+    working = {
+        (each.id, each.attempt) for each in state.activations.values() if each.status == "working"
+    }
+    return [each for each in found if (each.activation, each.attempt) in working]
 
 
 def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:

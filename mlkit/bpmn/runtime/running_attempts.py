@@ -41,11 +41,14 @@ class RunningAttempts:
         self._next = time.monotonic() + INTERVAL
         self._written: dict[_Key, RunningAttempt] = {}
 
-    def look(self, jobs: Mapping[int, tuple[Running, int]], now: float) -> None:
+    def look(
+        self, jobs: Mapping[int, tuple[Running, int]], stalled: Mapping[int, str], now: float
+    ) -> None:
         """Write what has been printed since the last look, and forget what has ended.
 
         Args:
             jobs: The instance and the activation of each job.
+            stalled: Why jobs wait for the store.
             now: Seconds since 1970.
         """
         if time.monotonic() < self._next:
@@ -57,10 +60,20 @@ class RunningAttempts:
             for (running, identifier), each in printing
             if each.seconds > INTERVAL and identifier in running.state.activations
         )
+        for job, reason in stalled.items():
+            running, identifier = jobs.get(job, (None, 0))
+            if running is not None and identifier in running.state.activations:
+                nothing = Printing(job, 0.0, "", "")
+                found |= [self._attempt(running, identifier, nothing, now, reason)]
         self._write(found, now)
 
     def _attempt(
-        self, running: Running, identifier: int, printing: Printing, now: float
+        self,
+        running: Running,
+        identifier: int,
+        printing: Printing,
+        now: float,
+        stalled: str = "",
     ) -> tuple[_Key, RunningAttempt]:
         key, activation = (running.number, identifier), running.state.activations[identifier]
         known = self._written.get(key)
@@ -68,7 +81,7 @@ class RunningAttempts:
         began = known.began if known is not None and is_same else now - printing.seconds
         return key, RunningAttempt(
             identifier, activation.node, activation.iteration, activation.attempt, began,
-            self._host, printing.stdout, printing.stderr,
+            self._host, printing.stdout, printing.stderr, stalled,
         )  # fmt: skip
 
     def _write(self, found: dict[_Key, RunningAttempt], now: float) -> None:

@@ -406,16 +406,10 @@ class Service:
         found = self.journal.running_attempts.of(row)
         if not found:
             return []
-        working = {
-            (each.id, each.attempt)
-            for each in self.session.state(row).activations.values()
-            if each.status == "working"
-        }
         mask = self.session.mask(row)
         return [
             each._replace(stdout=mask.text(each.stdout), stderr=mask.text(each.stderr))
-            for each in found
-            if (each.activation, each.attempt) in working
+            for each in documents.find_working(found, self.session.state(row))
         ]
 
     def attempts(self, row: Row) -> list[Log]:

@@ -41,12 +41,16 @@ class Transfers:
 
     Args:
         journal: Where the stored values are, and the events of instances.
+
+    Attributes:
+        stalled: Why the store cannot be reached, for each job that waits for it.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.store: ArtifactStore = journal.artifacts
         self.pending = 0
+        self.stalled: dict[int, str] = {}
         self._ended: deque[tuple[Then, MlkitError | None]] = deque()
         self._closing = threading.Event()
         self._restoring = threading.Lock()
@@ -88,8 +92,8 @@ class Transfers:
         made = names(result.variables) | {e[0] for e in result.files.values() if e and e[0]}
         return {each for each in made if not self.store.is_published(each)}
 
-    def prepare(self, running: Running, wanted: Iterable[str], then: Then) -> None:
-        """Fetch values and make a working folder what the journal says.
+    def prepare(self, running: Running, job: int, wanted: Iterable[str], then: Then) -> None:
+        """Fetch values for a job, and make a working folder what the journal says.
 
         Then call a function in the thread that calls `finish`.
         """
@@ -98,7 +102,7 @@ class Transfers:
             files = dict(running.state.files)
             if files or self._is_emptied(running):
                 moves.append(functools.partial(self._restore, running, files))
-        self._begin(moves, then)
+        self._begin(job, moves, then)
 
     def _is_emptied(self, running: Running) -> bool:
         """Return whether the events say that tasks have removed whatever was in a folder.
@@ -128,29 +132,31 @@ class Transfers:
                 folder = Path(running.options["work"])
                 working_folders.restore(folder, files, self.store, is_used)
 
-    def publish(self, made: Iterable[str], then: Then) -> None:
-        """Publish values; then call a function in the thread that calls `finish`."""
-        self._begin([functools.partial(self.store.publish, each) for each in sorted(made)], then)
+    def publish(self, job: int, made: Iterable[str], then: Then) -> None:
+        """Publish values of a job; then call a function in the thread that calls `finish`."""
+        moves: list[Move] = [functools.partial(self.store.publish, each) for each in sorted(made)]
+        self._begin(job, moves, then)
 
-    def _begin(self, moves: list[Move], then: Then) -> None:
+    def _begin(self, job: int, moves: list[Move], then: Then) -> None:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(_AT_ONCE, "artifacts")
         self.pending += 1
-        self._executor.submit(self._work, moves, then)
+        self._executor.submit(self._work, job, moves, then)
 
-    def _work(self, moves: list[Move], then: Then) -> None:
+    def _work(self, job: int, moves: list[Move], then: Then) -> None:
         problem: MlkitError | None = None
         try:
             for each in moves:
-                self._patiently(each)
+                self._patiently(job, each)
         except MlkitError as error:
             logger.warning("%s", error.message)
             problem = error
         except Exception as error:  # A defect fails this task and no other.
             problem = ServiceUnavailable(f"internal error: {type(error).__name__}: {error}")
+        self.stalled.pop(job, None)
         self._ended.append((then, problem))
 
-    def _patiently(self, move: Move) -> None:
+    def _patiently(self, job: int, move: Move) -> None:
         """Make a move; a store that cannot be reached is asked again until it is back.
 
         To give up would lose the result of a task, or stop each instance that needs a value.
@@ -159,8 +165,10 @@ class Transfers:
             try:
                 move()
                 self._report_at = 0.0
+                self.stalled.pop(job, None)
                 return
             except ServiceUnavailable as error:
+                self.stalled[job] = error.message
                 self._report(error)
                 if self._closing.wait(_PAUSE):
                     raise

@@ -76,9 +76,15 @@ def show(
     Output.line(f"{found['instance']}  {found['process']}  {found['state']}")
     if found["error"]:
         Output.line(f"  {found['error']['code']}  {found['error']['message']}")
+    stalled = {
+        each["id"]: f" (it waits for the store: {each['message']})"
+        for each in found["waiting"]
+        if each["for"] == "store"
+    }
     for each in found["tokens"]:
         Output.line(
-            f"  {each['status']:<9} {each['name'] or each['element']}{_format_arrived(each)}"
+            f"  {each['status']:<9} {each['name'] or each['element']}"
+            f"{_format_arrived(each)}{stalled.get(each['id'], '')}"
         )
     for name, value in found["variables"].items():
         Output.line(f"  {name} = {_short(value)}")

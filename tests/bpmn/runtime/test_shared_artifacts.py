@@ -6,18 +6,21 @@ import errno
 import io
 import itertools
 import os
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from mlkit.bpmn.people import attachments
+from mlkit.bpmn.people.directory import Directory
 from mlkit.bpmn.runtime import deployed_files, retention
 from mlkit.bpmn.runtime.deployment import Request, Starter, deploy_paths
 from mlkit.bpmn.runtime.inspection import damage
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.bpmn.runtime.transfer import export, import_
+from mlkit.bpmn.server.console.waits import sentence
 from mlkit.errors import ConfigurationError, ServiceUnavailable, UsageError
 from mlkit.storage.objects import open_objects
 
@@ -200,6 +203,51 @@ def test_a_result_waits_for_a_store_that_is_away(host, store, pipeline, away, mo
         assert Service(session).complete(f"{row.id}/u", {}, "ann").status == "completed"
     said = [each for each in caplog.messages if "the store is away" in each]
     assert 2 <= len(said) <= 20  # Once a minute, not at each attempt.
+
+
+@pytest.mark.parametrize("waits", ["result", "input"])
+def test_an_instance_shows_that_a_task_waits_for_the_store(host, store, pipeline, away, waits):
+    """Another host, whose store may be there, sees it."""
+    with host("one", store) as session:
+        row = session.begin(pipeline, {"n": 7}) if waits == "result" else begin(session, pipeline)
+
+    def work():
+        with host("two") as session:
+            away(session, 1 << 30)
+            opened.append(session.journal.artifacts)
+            if waits == "result":
+                session.advance([row])
+            else:
+                Service(session).complete(f"{row.id}/u", {}, "ann")
+
+    opened = []
+    working = threading.Thread(target=work)
+    working.start()
+    try:
+        with host("three") as session:
+            deadline = time.monotonic() + 120
+            while not stalled(session, row):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            (found,) = stalled(session, row)
+            assert found["element"] == ("make" if waits == "result" else "size")
+            assert found["message"] == "the store is away"
+            said = sentence(Service(session).show(row.id), Directory())
+            assert said.startswith("It waits for the store of values and files, which is away: ")
+            assert said.endswith(f"the store is away (at {found['element']}).")
+    finally:
+        for each in opened:
+            each._shared.times = 0
+        working.join()
+    with host("three") as session:
+        assert stalled(session, row) == []
+        shown = Service(session).show(row.id)["state"]
+        assert shown == ("waiting" if waits == "result" else "completed")
+
+
+def stalled(session, row):
+    """Return what of an instance waits for the store."""
+    return [each for each in Service(session).show(row.id)["waiting"] if each["for"] == "store"]
 
 
 def test_a_page_of_a_task_shows_what_it_can_while_the_store_is_away(host, store, pipeline, away):

@@ -25,6 +25,9 @@ def sentence(shown: Document, directory: Directory) -> str:
         return "It is suspended: nothing of it begins until somebody lets it go on."
     if shown["incidents"]:
         return _describe_stop(shown["incidents"])
+    stalled = [each for each in shown["waiting"] if each["for"] == "store"]
+    if stalled:
+        return _waiting(stalled, directory)
     working = [name_element(each) for each in shown["tokens"] if each["status"] == "working"]
     if working:
         return f"It runs {_join_names(working)}."
@@ -71,6 +74,8 @@ def reason(each: Document, directory: Directory) -> str:
             return "its condition to hold"
         case "worker":
             return f"an external worker of the topic {each['topic']!r}"
+        case "store":
+            return f"the store of values and files, which is away: {_line(each['message'])}"
         case "start":
             return f"somebody to start one of {', '.join(each['activities']) or 'its activities'}"
     return "one of several events"
