@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import Script
 from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail
@@ -15,6 +17,7 @@ from mlkit.bpmn.journal.records import Log
 from mlkit.bpmn.mail import queued
 from mlkit.bpmn.runtime import concurrent_changes, jobs
 from mlkit.bpmn.runtime.clock import Clock
+from mlkit.bpmn.runtime.deployed_files import explain_missing
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.running_attempts import RunningAttempts, this_host
@@ -184,5 +187,9 @@ class Attempts:
         files = None
         if result.outcome == "completed":
             files = concurrent_changes.settle(running, identifier, result, found.attempt == 1)
+        elif result.outcome == "failed" and running.row is not None:
+            missing = explain_missing(running.options.get("folder", ""), running.row)
+            if missing:
+                result = structs.replace(result, message=f"{missing}: {result.message}")
         log = jobs.log_of(result, found, self._clock.now(), self._host)
         self._apply(running, jobs.event_of(result, identifier, files), log)

@@ -21,9 +21,26 @@ def folder_of(journal: Journal, row: Row) -> str:
     from which the journal was moved, may have started the instance.
     """
     kept = str(row.options.get("folder", ""))
-    if Path(kept).parts[-2:] != (_FOLDER, row.definition):
+    if not _is_deployed(kept, row):
         return kept
     return str(materialise(journal.folder, journal, row.definition))
+
+
+def explain_missing(folder: str, row: Row) -> str:
+    """Return that the folder of a diagram is missing, and how its instance goes on.
+
+    Empty where it is there.
+    """
+    if not folder or Path(folder).is_dir():
+        return ""
+    hint = "put it back and retry, or deploy the diagram and migrate the instance"
+    if _is_deployed(folder, row):  # The next attempt makes it.
+        hint = "retry"
+    return f"the folder of the diagram is missing: {folder} ({hint})"
+
+
+def _is_deployed(folder: str, row: Row) -> bool:
+    return Path(folder).parts[-2:] == (_FOLDER, row.definition)
 
 
 def materialise(state: Path, journal: Journal, definition: str) -> Path:
