@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from bpmn.server.remote import BODIES, TIMES, V1, Terminal, diagram_of
 from commands import Mlkit, run_mlkit
 
 PATIENCE = 180.0
@@ -103,3 +104,30 @@ def own_server(tmp_path):
         if each.process.poll() is None:
             each.kill()
         each.http.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(server, tmp_path_factory):
+    for key in BODIES:
+        xml = diagram_of(key)
+        found = server("POST", f"{V1}/definitions", files=[("file", (f"{key}.bpmn", xml))])
+        assert found.status_code == 201, found.text
+    return server
+
+
+@pytest.fixture
+def terminal(deployed, capsys, monkeypatch):
+    return Terminal(deployed, capsys, monkeypatch)
+
+
+@pytest.fixture
+def both(terminal):
+    """Run a command that reads, by both ways; return what both say."""
+
+    def run(*arguments):
+        here, there = terminal.here(*arguments), terminal.there(*arguments)
+        assert TIMES.sub("AT", here[1]) == TIMES.sub("AT", there[1])
+        assert (here[0], here[2]) == (there[0], there[2])
+        return there
+
+    return run
