@@ -107,8 +107,7 @@ _RESULT = msgspec.json.Decoder(Result)
 _RESULTS = msgspec.json.Decoder(list[Result])
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(msgspec.Struct):
     """A job on its way: its number, its record, and the batch that it travels in."""
 
     number: int
@@ -206,9 +205,11 @@ class ScriptPool:
 
     def _batch(self, share: int) -> list[_Job]:
         """Take the jobs that one worker gets at once: several only if they are short."""
-        batch = [self.waiting.popleft()]
-        size = len(batch[0].record)
-        while self.waiting and len(batch) < share and self._is_short(batch[-1]):
+        first = self.waiting.popleft()
+        batch, size = [first], len(first.record)
+        if not self._is_short(first):
+            return batch
+        while self.waiting and len(batch) < share:
             size += len(self.waiting[0].record)
             if size > _MAX_RECORD or not self._is_short(self.waiting[0]):
                 break

@@ -6,7 +6,7 @@ the engine decides from must be in them: results, the time, the moment that a ti
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -213,7 +213,7 @@ DECIDED = (*STEERING, *ASKED)
 """What is decided while an instance is suspended; all other events from outside wait."""
 
 
-class Hop(NamedTuple):
+class Hop(msgspec.Struct, frozen=True, array_like=True):
     """An entry of the trace.
 
     Attributes:
@@ -235,7 +235,7 @@ class Hop(NamedTuple):
     decision: dict[str, Any] | None = None
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What one event led to."""
 
     effects: list[AnyEffect]

@@ -223,8 +223,9 @@ class State(msgspec.Struct, omit_defaults=True):
         if names is not None:
             found: dict[str, Any] = {}
             for each in self.chain(scope):
-                known = each.variables
-                found |= {n: known[n] for n in names if n in known and n not in found}
+                for name in names:
+                    if name in each.variables and name not in found:
+                        found[name] = each.variables[name]
             return found
         layers = [each.variables for each in self.chain(scope) if each.variables]
         if len(layers) == 1:
@@ -237,10 +238,10 @@ class State(msgspec.Struct, omit_defaults=True):
     def assign(self, scope: int, variables: dict[str, Any]) -> None:
         """Set variables: where they are declared, else in the nearest isolated scope or root."""
         for name, value in variables.items():
-            for each in self.chain(scope):
-                if name in each.variables or each.isolated or each.called or not each.parent:
-                    each.variables[name] = value
-                    break
+            found = self.scopes[scope]
+            while found.parent and not (name in found.variables or found.isolated or found.called):
+                found = self.scopes[found.parent]
+            found.variables[name] = value
 
     @property
     def effective_status(self) -> str:

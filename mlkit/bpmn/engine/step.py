@@ -109,12 +109,13 @@ class Step:
 
     def _complete(self) -> None:
         """End the instance once every process in it has ended or has never begun."""
-        if self.state.status != "running" or not all(map(self._is_over, self.state.roots())):
+        roots = self.state.roots()
+        if self.state.status != "running" or not all(map(self._is_over, roots)):
             return
-        waits = [starting.let_listeners_end(self, root) for root in self.state.roots()]
+        waits = [starting.let_listeners_end(self, root) for root in roots]
         if any(waits):
             return
-        for root in self.state.roots():
+        for root in roots:
             body = next((e.body for e in self.graph.processes if e.body.id == root.element), None)
             if body is not None:
                 self.hear_scope(body, root, "end")

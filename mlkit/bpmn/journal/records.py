@@ -37,7 +37,7 @@ DECODE_STATE = msgspec.json.Decoder(State)
 DECODE_TRACE = msgspec.json.Decoder(list[Hop])
 
 
-class Log(NamedTuple):
+class Log(msgspec.Struct, frozen=True, array_like=True):
     """What one attempt at a task left, apart from its variables.
 
     Attributes:
@@ -152,8 +152,7 @@ class Row(msgspec.Struct, frozen=True):
             raise Damaged(place, self.id, f"its row is damaged: {self.damage}")
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One event to append, with its trace, and what the task printed that it ended.
 
     Attributes:
@@ -167,8 +166,7 @@ class Entry:
     ends: bool = False
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(msgspec.Struct):
     """What a commit adds for one instance.
 
     Attributes:
@@ -178,9 +176,9 @@ class Changes:
         moved: Its row with another version of its definition, where it was moved to one.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    verdicts: dict[int, str] = field(default_factory=dict)
-    mails: list[NewMail] = field(default_factory=list)
+    entries: list[Entry] = []
+    verdicts: dict[int, str] = {}
+    mails: list[NewMail] = []
     moved: Row | None = None
 
 

@@ -166,7 +166,7 @@ class Attempts:
 
     def finish(self, result: Result) -> None:
         """Take the result of a script, once what it has stored is where all hosts find it."""
-        made = self.transfers.find_unpublished(result) if self.transfers else set()
+        made = self.transfers.find_unpublished(result) if self.transfers else None
         if not made:
             self._conclude(result)
             return

@@ -25,15 +25,11 @@ class Clock(Protocol):
 class RealClock:
     """The time of day."""
 
-    source: Callable[[], float] = time.time
-
-    def now(self) -> float:
-        """Return seconds since 1970."""
-        return self.source()
+    now: Callable[[], float] = time.time
 
     def wait(self, due: float | None, idle: bool) -> float | None:
         """Wait as long as it takes."""
-        return None if due is None else max(0.0, due - self.source())
+        return None if due is None else max(0.0, due - self.now())
 
 
 @dataclass(slots=True)

@@ -52,11 +52,12 @@ def request(
         "attempt": activation.attempt,
         "key": f"{running.id}/{activation.node}/{activation.iteration}",
         "variables": running.state.visible(activation.local or activation.scope, names),
-        "execution": _facts(running, activation),
         "folder": running.options.get("folder", ""),
         "work": running.options.get("work", ""),
         "trace_parent": trace_parent(running.id, activation.id, activation.attempt),
     }
+    if names is None and kind != "call":  # Else a script cannot see `execution`.
+        job["execution"] = _facts(running, activation)
     if activation.listening:
         job |= _task(running, activation)
     if carries:

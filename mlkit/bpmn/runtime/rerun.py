@@ -122,7 +122,11 @@ def _require_same(session: Session, row: Row, engine: Engine, upto: int, element
 
 def _course(steps: list[Hop]) -> list[tuple[object, ...]]:
     """Return what must be the same; journals of older versions know neither times nor decisions."""
-    return [each[:4] for each in steps if each.event != "decided"]
+    return [
+        (each.element, each.event, each.iteration, each.attempt)
+        for each in steps
+        if each.event != "decided"
+    ]
 
 
 def _replay(session: Session, row: Row, engine: Engine, upto: int) -> State:

@@ -135,7 +135,7 @@ class Runner:
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Apply an event to an instance; the next commit makes it durable."""
-        at = self.clock.now()
+        at = self.clock.now() if log is None else log.ended
         try:
             outcome = running.engine.apply(running.state, event, at)
         except Exception as error:
@@ -177,7 +177,7 @@ class Runner:
             0 if node is None else node.attempt,
             at, 0.0, 0, "crashed", "", "", this_host(),
         )  # fmt: skip
-        log = log._replace(outcome="crashed", stderr=log.stderr + text)
+        log = structs.replace(log, outcome="crashed", stderr=log.stderr + text)
         try:
             running.state = self._rebuild(running)
             outcome = running.engine.apply(running.state, crash, at)
@@ -338,7 +338,8 @@ class Runner:
         if self.on_entry is not None:
             for entry in changes.entries:
                 self.on_entry(running, entry)
-        self._report_verdicts(running, changes)
+        if changes.verdicts:
+            self._report_verdicts(running, changes)
 
     def _report_verdicts(self, running: Running, changes: Changes) -> None:
         if self.on_verdict is not None:

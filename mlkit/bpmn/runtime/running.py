@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
@@ -11,8 +12,7 @@ from mlkit.bpmn.journal.records import Changes, Row
 from mlkit.workers.pool import KeptFile, ScriptPool
 
 
-@dataclass(slots=True)
-class Running:
+class Running(msgspec.Struct):
     """An instance that this process moves.
 
     Attributes:
@@ -34,15 +34,15 @@ class Running:
     state: State
     number: int
     id: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     row: Row | None = None
     sequence: int = 0
-    changes: Changes = field(default_factory=Changes)
-    jobs: dict[int, int] = field(default_factory=dict)
+    changes: Changes = msgspec.field(default_factory=Changes)
+    jobs: dict[int, int] = {}
     pool: ScriptPool | None = None
     has_folder: bool = False
-    meanwhile: dict[int, dict[str, KeptFile | None]] = field(default_factory=dict)
-    elsewhere: dict[int, dict[str, int]] = field(default_factory=dict)
+    meanwhile: dict[int, dict[str, KeptFile | None]] = {}
+    elsewhere: dict[int, dict[str, int]] = {}
     received: int = 0
     has_ended: bool = False
     is_released: bool = False

@@ -398,7 +398,7 @@ class Service:
         """Return what the attempts at an instance's tasks printed, also those that run."""
         row = self.journal.find(instance)
         running = [{**e._asdict(), "began": instant(e.began)} for e in self.running(row)]
-        logs = [{**e._asdict(), "ended": instant(e.ended)} for e in self.attempts(row)]
+        logs = [{**structs.asdict(e), "ended": instant(e.ended)} for e in self.attempts(row)]
         return {"instance": row.id, "logs": logs, "running": running}
 
     def running(self, row: Row) -> list[RunningAttempt]:
@@ -416,7 +416,7 @@ class Service:
         """Return what the attempts at an instance's tasks left."""
         found, mask = self.journal.logs(row), self.session.mask(row)
         return [
-            each._replace(stdout=mask.text(each.stdout), stderr=mask.text(each.stderr))
+            structs.replace(each, stdout=mask.text(each.stdout), stderr=mask.text(each.stderr))
             for each in found
         ]
 

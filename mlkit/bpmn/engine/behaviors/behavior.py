@@ -219,6 +219,8 @@ class Behavior:
 
     def map_outputs(self, step: Step, scope: Scope) -> None:
         """Set what the output mappings of an event say in the scope around it."""
+        if not self.node.outputs:
+            return
         values: dict[str, Any] = {}
         for name, each in self.node.outputs:
             with step.names(scope, **(values if self.node.shares else {})) as inner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn.engine.behaviors import errors, transaction
@@ -23,7 +24,7 @@ class EndEvent(Behavior):
 
     def enter(self, step: Step, scope: Scope) -> None:
         """Throw what it throws and consume the token."""
-        kinds = self._kinds()
+        kinds = self._kinds
         if kinds & _ENDING and "end" in self.worked:
             self.leave(step, step.activate(self, scope))
             return
@@ -37,12 +38,13 @@ class EndEvent(Behavior):
         elif release(step, scope, self.node, thrown):
             undo(step, self, scope)
 
+    @cached_property
     def _kinds(self) -> set[str]:
         return {each.kind for each in self.awaited.parts or (self.awaited,)}
 
     def _leave(self, step: Step, activation: Activation) -> None:
         """End; what ends everything around it waits for its listeners first."""
-        if not self._kinds() & _ENDING:
+        if not self._kinds & _ENDING:
             super()._leave(step, activation)
         elif self.notify(step, activation, "end"):
             scope = step.state.scopes[activation.scope]
@@ -55,7 +57,7 @@ class EndEvent(Behavior):
         """Throw, and end what is around it."""
         if not release(step, scope, self.node, thrown):
             return
-        kinds = self._kinds()
+        kinds = self._kinds
         if "cancel" in kinds:
             transaction.cancel(step, scope)
         elif "error" in kinds:

@@ -65,6 +65,9 @@ def move_and_throw(
     Raises:
         BadData: An expression of a listener fails; nothing has changed.
     """
+    if not thrown:
+        behavior.pass_on(step, scope, flows)
+        return
     behavior.hear_end(step, scope)
     scope.live += 1  # It stays open until everything is thrown.
     behavior.send_on(step, scope, flows)
@@ -131,7 +134,8 @@ def _contents(step: Step, scope: int, node: FlowNode) -> dict[str, Any]:
 def _all(step: Step, scope: int, node: FlowNode, values: dict[str, Any]) -> list[Outgoing]:
     if node.event is None:
         return []
-    return [_prepare(step, scope, each, values) for each in node.event.parts or (node.event,)]
+    events = node.event.parts or (node.event,)
+    return [_prepare(step, scope, each, values) for each in events if each.kind != "none"]
 
 
 def _prepare(step: Step, scope: int, event: EventDefinition, values: dict[str, Any]) -> Outgoing:
