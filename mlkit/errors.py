@@ -1,6 +1,6 @@
 """The errors that mlkit raises on purpose.
 
-    MlkitError               70  internal, unless a subclass says otherwise
+    MlkitError               70  internal, unless a subclass has another
     ├── NegativeResult        1  a check that was asked for does not hold
     ├── UsageError            2  arguments that contradict one another
     ├── Waiting               3  a person or an event has to come first

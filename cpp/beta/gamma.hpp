@@ -8,7 +8,7 @@
 // there), elsewhere by the paper's u < 1 - 0.0331 x^4.
 //
 // The other lanes are queued and finished side by side: `settle` looks at the logarithms with
-// the same random bits, `retry` draws anew from a stream that belongs to this one draw. So a
+// the same random bits, `retry` draws again from a stream that belongs to this one draw. So a
 // draw depends on nothing but its own place in the stream and its own shape.
 #pragma once
 

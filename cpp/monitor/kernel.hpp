@@ -3,7 +3,7 @@
 // Means and centred sums of squares and products are updated in place (West 1979, "Updating mean
 // and variance estimates: an improved method"), at any level of prices. Where weights decay,
 // nothing is ever subtracted from a sum, and no digits are lost however long a monitor runs. What
-// leaves a window is taken out again by the inverse update, and sums are made anew from the
+// leaves a window is taken out again by the inverse update, and sums are made again from the
 // window's bars once in its length, and at once where what left was most of them. All instruction
 // sets give the same bits.
 #pragma once
@@ -58,7 +58,7 @@ struct Kernel {
   void (*step)(Block* blocks, const Bar& bar, std::size_t y, std::size_t begin, std::size_t end,
                double decay, std::uint8_t* crossed);
 
-  // Take a bar with its crossings out of the same pairs; with `renew`, make all sums anew.
+  // Take a bar with its crossings out of the same pairs; with `renew`, make all sums again.
   void (*leave)(Block* blocks, const Bar& bar, const std::uint8_t* crossed, const Window& window,
                 bool renew, std::size_t y, std::size_t begin, std::size_t end);
 

@@ -231,7 +231,7 @@ void define_changes(Class& table) {
       .def("put_arm", &put_arm, py::arg("arm"), py::arg("a"), py::arg("b"), py::arg("pulls") = 0.0,
            py::arg("at") = 0.0,
            "Add an arm, or set the posterior of one that is there.\n\n"
-           "An arm that was removed starts anew, without its (context, arm) posteriors. What\n"
+           "An arm that was removed starts again, without its (context, arm) posteriors. What\n"
            "differs from the prior is evidence of the time `at`, if the table forgets.\n\n"
            "Raises:\n"
            "    ValueError: The id is too long or has no UTF-8, or a number is out of range.\n"

@@ -67,7 +67,7 @@ class SlidingSums {
     return restart(point);
   }
 
-  // Choose the reference anew: near the mean, and exactly the newest value in a window that
+  // Choose the reference again: near the mean, and exactly the newest value in a window that
   // does not vary.
   Terms restart(Point newest) {
     reference_ = newest + (sum_from(newest) * share_);

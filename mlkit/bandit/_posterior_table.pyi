@@ -116,7 +116,7 @@ class PosteriorTable:
     def put_arm(self, arm: str, a: float, b: float, pulls: float = 0.0, at: float = 0.0) -> None:
         """Add an arm, or set the posterior of one that is there.
 
-        An arm that was removed starts anew, without its (context, arm) posteriors. What differs
+        An arm that was removed starts again, without its (context, arm) posteriors. What differs
         from the prior is evidence of the time `at`, if the table forgets.
 
         Raises:
@@ -391,7 +391,7 @@ class DirectPredictor:
                 context, those without one of the arm, and decisions.
             max_candidates: Candidates that a request may name.
             max_k: Arms that a request may ask for.
-            default_k: Arms that are returned if it does not say.
+            default_k: Arms that are returned if it does not set it.
         """
 
     def count(self) -> None:

@@ -161,7 +161,7 @@ class Client:
     def scenario(self, instance: str, run_scripts: bool = False) -> Document:
         """Return a `scenario` that plays an instance again, with its secrets masked.
 
-        `notes` are what it cannot say, and `masked` the names of the secrets.
+        `notes` are what it cannot express, and `masked` the names of the secrets.
         """
         query = {"run_scripts": "true"} if run_scripts else {}
         return self.request("GET", _path("instances", instance, "scenario"), params=query)

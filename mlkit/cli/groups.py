@@ -123,6 +123,11 @@ class Command(_LeanParameters, TyperCommand):
         self.rich_markup_mode = None
         super().format_help(ctx, formatter)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line: FILE is required, [FILE] not, FILE... repeated."""
+        arguments = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_usage, arguments)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and options under the headings they are declared with.
 
@@ -140,6 +145,14 @@ class Command(_LeanParameters, TyperCommand):
         """Write the examples as they are: a wrapped command cannot be copied."""
         if self.epilog:
             formatter.write(f"\n{self.epilog}")
+
+
+def _usage(argument: Any) -> str:
+    name: str = argument.metavar or argument.name.upper()
+    if name.startswith("["):
+        name = name[1:-1]
+    name = name.removesuffix("...") + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
 
 def _heading(parameter: Any) -> str:
@@ -202,7 +215,7 @@ class LazyGroup(CommandGroup):
         return _load(cmd_name, self.members[cmd_name][0])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the called command, or say which name is near."""
+        """Find the called command, or name a similar one."""
         names = self.list_commands(ctx)
         if args and args[0] not in names and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], names)

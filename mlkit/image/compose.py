@@ -48,7 +48,7 @@ class Service:
         environment: Its variables.
         volumes: As `docker run --volume`; a name without a slash is a volume of the run's own.
         needs: Which services come first, and what has to be true of them.
-        health: The check that says that it is ready; None: that of the image.
+        health: The check whose success means that it is ready; None: that of the image.
         user: In place of that of the image.
         directory: In place of that of the image.
         profiled: It is started only where another one needs it.
@@ -82,11 +82,11 @@ def read(path: Path, name: str, variables: Mapping[str, str] = os.environ) -> Co
     Args:
         path: The file.
         name: The service that is slimmed.
-        variables: What `${NAME}` in it stands for; a file `.env` beside it says the rest.
+        variables: What `${NAME}` in it stands for; a file `.env` beside it defines the rest.
 
     Raises:
         InputMissing: It cannot be read.
-        BadData: It is no Compose file, or says what is not understood here.
+        BadData: It is no Compose file, or has something that is not understood here.
         UsageError: It has no such service.
         ServiceUnavailable: The package that reads YAML is missing.
     """

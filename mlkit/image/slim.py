@@ -37,7 +37,7 @@ from mlkit.image.run.tracing import with_links
 from mlkit.image.slimmed import Slimmed
 
 TRIALS = 6
-"""How often a result is built anew because a path was missing."""
+"""How often a result is built again because a path was missing."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 Run = Callable[[], Observation]
 

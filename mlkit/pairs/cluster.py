@@ -87,7 +87,7 @@ def connect(url: str) -> Iterator[Cluster]:
     except ImportError as error:
         hint = "pip install 'mlkit[dask]'"
         raise ServiceUnavailable("--cluster needs the package distributed", hint=hint) from error
-    # It would write of each connection that is lost, beside the error that says so.
+    # It would write of each connection that is lost, beside the error that reports it.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client: Any = Client(address, timeout=TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]

@@ -279,7 +279,7 @@ def _checks(settings: Settings) -> list[tuple[bool, str, str | None]]:
         (
             signal.hedge != "rolling" or signal.zscore == "lookback",
             f"a rolling hedge ratio has no z-score '{signal.zscore}'",
-            "its spread is centred anew at each bar: use the lookback z-score",
+            "its spread is centred again at each bar: use the lookback z-score",
         ),
         (
             signal.hedge != "rolling" or signal.hedge_window >= 3,

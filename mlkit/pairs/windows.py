@@ -85,7 +85,7 @@ def plan(
     Args:
         prices: Bars.
         pairs: Pairs that the user names; none for the screen.
-        settings: With a trading period, windows roll and everything is fitted anew in each.
+        settings: With a trading period, windows roll and everything is fitted again in each.
         progress: Called for each window.
         cluster: Machines that select and fit windows that roll; the bits are the same.
 
@@ -154,13 +154,13 @@ def by_name(pairs: Sequence[GivenPair]) -> Select:
     """Choose the named pairs wherever both tickers have every bar.
 
     Raises:
-        UsageError: A pair carries its beta, which rolling windows would fit anew.
+        UsageError: A pair carries its beta, which rolling windows would fit again.
     """
     for pair in pairs:
         if pair.beta is not None:
             raise UsageError(
                 f"{pair.y}/{pair.x}: a pair that carries its beta is not fitted in windows",
-                hint="drop --trading, or fit the pairs anew with --refit",
+                hint="drop --trading, or refit the pairs with --refit",
             )
 
     def select(period: Prices, settings: Settings) -> tuple[list[GivenPair], int]:

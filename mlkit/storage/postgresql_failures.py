@@ -62,7 +62,7 @@ def explain(error: psycopg.Error, place: str, kind: str) -> MlkitError:
 
 
 def _extract_reason(error: psycopg.Error) -> str:
-    """Return what the server said, in a line: the reason alone, where connecting failed."""
+    """Return the server's message, in a line: the reason alone, where connecting failed."""
     lines = (error.diag.message_primary or str(error)).strip().splitlines()
     reasons = [each.rpartition("failed: ")[2] for each in lines if "failed: " in each]
     return (reasons or lines or [type(error).__name__])[-1 if reasons else 0].strip()

@@ -202,7 +202,7 @@ class SqliteDatabase:
     ) -> None:
         """Set columns of rows at once: one statement a row, as one with `FROM` costs ten times.
 
-        SQLite writes every index of a column that is set anew, also where the value stays: so
+        SQLite writes every index of a column that is set again, also where the value stays: so
         indexed columns are left alone in rows that have their values already.
         """
         found = " AND ".join(f"{name} = ?{at}" for at, name in enumerate(keys, 1))

@@ -147,7 +147,7 @@ class Tokens:
 class Loopback:
     """Everybody on this machine, and no page of another site in their browsers.
 
-    A browser may be led to send requests here; it says in `Host` where it believes to be and in
+    A browser may be led to send requests here; it states in `Host` where it believes to be and in
     `Origin` whose page sends them.
 
     Args:

@@ -21,7 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 OTHER = "other"
 """The name of all paths that no route has, in the metrics."""
-_BUG_HINT = "the log of the server on standard error says more"
+_BUG_HINT = "see the log of the server on standard error"
 _NOBODY = Caller()
 logger = logging.getLogger("mlkit.web")
 

@@ -94,7 +94,7 @@ class Feed:
 
     @contextlib.contextmanager
     def watch(self, topic: str) -> Iterator[Watcher]:
-        """Return who is told of a topic within the block; of all topics if it is empty."""
+        """Return who is notified of a topic within the block; of all topics if it is empty."""
         watcher = Watcher()
         if self._closed:
             watcher.leave()
@@ -118,7 +118,7 @@ class Feed:
 
 
 class Watcher:
-    """What one watcher has not been sent yet; one that falls behind has to begin anew."""
+    """What one watcher has not been sent yet; one that falls behind has to begin again."""
 
     def __init__(self) -> None:
         self._news = asyncio.Event()

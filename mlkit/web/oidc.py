@@ -142,7 +142,7 @@ class Provider:
             )
             registry.validate(decoded)
         except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise BadData(f"the token of the provider is not to be believed: {error}") from error
+            raise BadData(f"the token of the provider is not valid: {error}") from error
         if decoded.get("azp", self.client.id) != self.client.id:
             raise BadData("the token of the provider is for another client")
         return decoded

@@ -198,7 +198,7 @@ def _problems(operation: Operation, access: Access | None) -> dict[int, str]:
     if access is not None and operation.role is not None:
         refused = f"The role `{operation.role}` is needed."
         if operation.role == ANY:
-            refused = "A page of another site sends the request."
+            refused = "The request comes from a page of another site."
         problems |= {401: access.description, 403: refused}
     return problems | dict(operation.problems)
 

@@ -133,7 +133,7 @@ _SLOW_HEAD = Refusal(408, "the request's head took too long", "send the request 
 _SLOW_BODY = Refusal(408, "the request's body took too long", "send the request in one go")
 _FULL = Refusal(503, "too many connections", "close idle ones, or try again in a moment")
 _NO_HOST = Refusal(400, "not one header `Host`", "HTTP/1.1 requests carry it once (RFC 9112)")
-_PADDED = Refusal(400, "chunks with too little in them", "send larger chunks, without extensions")
+_PADDED = Refusal(400, "chunks that are too small", "send larger chunks, without extensions")
 
 
 class Clock:

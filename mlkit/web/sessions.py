@@ -1,6 +1,6 @@
 """Sessions of a browser: who has logged in is in a signed cookie.
 
-A session is what its cookie says until it expires, unless it was ended, its user is gone, or the
+A session is what its cookie states until it expires, unless it was ended, its user is gone, or the
 password was changed since. Each login makes a new one, whatever cookies came with it.
 """
 

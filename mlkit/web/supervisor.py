@@ -251,7 +251,7 @@ class Supervisor:
             logger.exception("the %s failed", role.name)
             if not self.is_ready:  # it would fail again and again
                 text = f"the {role.name} failed: {type(error).__name__}: {error}"
-                process.report_failure(MlkitError(text, hint="the log above says more"))
+                process.report_failure(MlkitError(text, hint="see the log above"))
         finally:
             sys.stderr.flush()
             os._exit(code)

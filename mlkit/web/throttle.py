@@ -16,7 +16,7 @@ MOST_KEYS = 20_000
 _LONGEST = 200
 """Characters of the name of an account; longer ones are those of nobody."""
 _FORGOTTEN = 3600.0
-"""Seconds without a failure after which a key begins anew."""
+"""Seconds without a failure after which a key begins again."""
 
 
 class _Limit(NamedTuple):

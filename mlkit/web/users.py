@@ -145,7 +145,7 @@ def _text(path: Path, hint: str) -> str:
 class UsersFile:
     """A users file that is read again when it changes.
 
-    One that is broken keeps the users that were read last, and a line of the log says why.
+    One that is broken keeps the users that were read last, and a line of the log states why.
 
     Raises:
         MlkitError: The file cannot be used at first.

@@ -165,6 +165,21 @@ def shell(line, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        ("bpmn run", "FILE"),
+        ("bpmn render", "[FILE]"),
+        ("bandit fit", "LOG..."),
+        ("bandit quantile", "POSTERIORS [P...]"),
+        ("image debug", "CONTAINER [-- COMMAND...]"),
+    ],
+)
+def test_usage_lines_are_written_as_in_manual_pages(mlkit, words, arguments):
+    first, *_ = mlkit(*words.split(), "--help").stdout.splitlines()
+    assert first == f"Usage: mlkit {words} [OPTIONS] {arguments}"
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("doctor --nope", "No such option: --nope"),

@@ -99,7 +99,7 @@ def test_an_arm_that_is_there_can_be_set_anew(store):
     store.put_arm("x", 1.5, 2.5, 1.0)
     assert store.arm("x") == (1.5, 2.5, 1.0)
     assert store.size()[0] == 1
-    assert store.fetch("u", ["x"]).unknown_contexts == 0  # what the context learnt stays
+    assert store.fetch("u", ["x"]).unknown_contexts == 0  # what the context learned stays
 
 
 def test_arms_are_listed_in_the_order_of_their_code_points(store):

@@ -6,7 +6,7 @@ The mean reward of an arm at a position is shrunk to the overall mean, and that 
     m(arm)       = (sum of rewards + s m)      / (rows + s)
     m(cell, arm) = (sum of rewards + s m(arm)) / (rows + s)        s: `SHRINKAGE` rows
 
-Features of contexts count only where sets of them recur: a mean of single rows says nothing, and
+Features of contexts count only where sets of them recur: a mean of single rows is worthless, and
 its error could not be estimated.
 
 A row is predicted by the model of the other folds (Chernozhukov et al. 2018), so that its own

@@ -78,7 +78,7 @@ def compact(
     """Join logs by decision, and write them as Parquet in the order of time.
 
     Rewards of the same arm of a decision are added up. An arm without an event has no reward:
-    whether that is a 0 is for the reader to say.
+    whether that is a 0 is for the reader to decide.
 
     Args:
         logs: The logs.

@@ -94,7 +94,7 @@ def read_drifts(
     names = sorted(sums)
     table = np.array([sums[name] for name in names])
     if not len(names) or not (table[:, 0, 0] > 0).any():
-        hint = "--recent DURATION says how much of the log is recent"
+        hint = "--recent DURATION sets the length of the recent period"
         raise BadData("the logs have no rewards before the recent ones", hint=hint)
     return Drifts(since, until, _compare(names, table))
 

@@ -43,7 +43,7 @@ def read_outcomes(logs: Sequence[Log], attribution: float, as_of: float | None) 
         if log.is_json_lines:
             newest = max(newest, _collect(log, rewarded))
     if not newest:
-        hint = "logs of `mlkit bandit serve --log` (.jsonl) have them; others have a row a reward"
+        hint = "logs of `mlkit bandit serve --log` (.jsonl) have them; others have a row per reward"
         raise UsageError("--attribution: the logs have no decisions", hint=hint)
     end = _seconds(newest) if as_of is None else as_of
     return Outcomes(rewarded, end - attribution)

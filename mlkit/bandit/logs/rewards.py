@@ -174,7 +174,7 @@ def _read_rows(log: Log) -> Iterator[Rows]:
         hint = "only the logs of `mlkit bandit serve --log`, and those compacted, imply them"
         raise UsageError(f"{log.path}: --arm and --reward are needed", hint=hint)
     if log.timed and log.columns.time is None:
-        hint = "--time COL names the column that says when rewards were earned"
+        hint = "--time COL names the column of the times at which rewards were earned"
         raise UsageError(f"{log.path}: no times, which forgetting needs", hint=hint)
     if log.path.suffix.lower() in SUFFIXES:
         return read_parquet(log, log.columns)

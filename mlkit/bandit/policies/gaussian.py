@@ -2,7 +2,7 @@
 
 The posterior of the weights w is Normal(mean, precision^-1). With the Cholesky factor L of the
 precision, the standard deviation of x'w is |L^-1 x|, and mean + L^-T z has the posterior for a
-standard Normal z. Everything is in double precision, and the factor is computed anew from the
+standard Normal z. Everything is in double precision, and the factor is computed again from the
 precision, so that no error accumulates as in updates of an inverse.
 """
 

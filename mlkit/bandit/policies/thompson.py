@@ -70,7 +70,7 @@ class BetaThompson(ScoringPolicy):
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.a += np.bincount(arms, weights * rewards, minlength=self.arms)
         self.b += np.bincount(arms, weights * (1 - rewards), minlength=self.arms)
-        # A reward that is taken back from an arm that was put anew was never its own.
+        # A reward that is taken back from an arm that was put again was never its own.
         np.maximum(self.a, self._prior[0], out=self.a)
         np.maximum(self.b, self._prior[1], out=self.b)
 

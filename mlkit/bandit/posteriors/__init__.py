@@ -1,1 +1,1 @@
-"""Posteriors: their arithmetic, their files, and what they say."""
+"""Posteriors: their arithmetic, their files, and their summaries."""

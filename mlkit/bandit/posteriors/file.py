@@ -297,7 +297,7 @@ def _check_shared(
 def _write_csv(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
     if header.window is not None:
         hint = "name a .parquet file: a CSV has no room for the buckets of a window"
-        raise UsageError("posteriors of a window are no CSV", hint=hint)
+        raise UsageError("posteriors of a window cannot be written as CSV", hint=hint)
     shared = [header.model, *header.prior, header.shrinkage, *(header.forgetting or ())]
     kinds = _SHARED if header.forgetting is None else _SHARED | _AGING
     schema = pa.schema([*SCHEMA, *(pa.field(*each) for each in kinds.items())])
@@ -390,7 +390,7 @@ def _check_unique(table: pa.Table, path: Path) -> None:
     for row, key in enumerate(zip(*columns, strict=True)):
         if key in seen:
             of = "" if key[0] is None else f" in the context {key[0]!r}"
-            raise BadData(f"{_place_in(path)(row)}: the arm {key[1]!r}{of} was there before")
+            raise BadData(f"{_place_in(path)(row)}: the arm {key[1]!r}{of} appears twice")
         seen.add(key)
 
 

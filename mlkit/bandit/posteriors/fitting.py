@@ -173,5 +173,5 @@ def posteriors_of(sums: Sums, header: Header) -> Posteriors:
 
 
 def _by_arm(sums: Sums, values: NDArray[Any]) -> NDArray[np.float64]:
-    # The annotations of bincount say int whatever the weights are.
+    # The annotations of bincount are int, whatever the weights are.
     return np.asarray(np.bincount(sums.arm, values, len(sums.arms)), np.float64)

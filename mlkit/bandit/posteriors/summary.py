@@ -1,4 +1,4 @@
-"""What posteriors say: draws, quantiles, and how likely each arm is the best."""
+"""Summaries of posteriors: draws, quantiles, and how likely each arm is the best."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ BLOCKS = 40
 LEAST_WEIGHT = 1e-9
 """Smaller weights are drawn as this one."""
 _ROW, _BINS = 24.0, 40
-_LATEST = 253402300799.0  # the end of the year 9999: what a label can say
+_LATEST = 253402300799.0  # the end of the year 9999: the last that a label can show
 
 
 def estimates(found: Sequence[Estimate], names: Mapping[str, str], own: Estimate) -> Markup | None:

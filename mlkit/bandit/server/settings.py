@@ -65,7 +65,7 @@ class Settings:
         workers: Processes that answer requests.
         policy: The policy; None: that of the posteriors file.
         half_life: Seconds in which what is known loses half of its weight; None: as the
-            posteriors file says.
+            posteriors file states.
         window: Hours that count; None: those of the posteriors file.
         adopt: Whether another posteriors file may replace that of the state.
         rails: Limits of what is shown.

@@ -69,7 +69,7 @@ class PosteriorStore(PosteriorReader, Protocol):
     def put_arm(self, arm: str, a: float, b: float, pulls: float = 0.0) -> Maybe[None]:
         """Add an arm, or set the posterior of one that is there.
 
-        An arm that was removed starts anew, without its (context, arm) posteriors.
+        An arm that was removed starts again, without its (context, arm) posteriors.
         """
 
     def remove_arm(self, arm: str) -> Maybe[bool]:

@@ -63,7 +63,7 @@ class Backend(Lists, Protocol):
         """Return the stored values of an instance."""
 
     def scenario(self, instance: str, folder: Path, run_scripts: bool) -> Document:
-        """Return a `scenario` of an instance, `notes` of what it cannot say, and what is `masked`.
+        """Return a `scenario` of an instance, `notes` of what it cannot express, what is `masked`.
 
         On a journal it names the diagram from `folder`. Of a server it has `files`, the diagram and
         what that uses, to be beside the scenario.

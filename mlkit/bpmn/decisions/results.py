@@ -38,7 +38,7 @@ def _forbidden(text: str, output: Output) -> str:
     if allowed is None or found is None or found.kinds == {NULL}:
         return ""
     (part,) = found.parts
-    return "" if Sets([allowed]).match(part.values[0]) else f"{text} is none of {output.values}"
+    return "" if Sets([allowed]).match(part.values[0]) else f"{text} is not one of {output.values}"
 
 
 def constant(table: Table) -> list[tuple[Any, ...]]:

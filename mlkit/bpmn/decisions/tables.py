@@ -86,7 +86,7 @@ class CompiledTable:
                 continue
             if not _is_allowed(frame, test, value):
                 found = brief(frame.run, value)
-                note(frame, f"column {column.label!r}: {found} is none of {column.allowed}")
+                note(frame, f"column {column.label!r}: {found} is not one of {column.allowed}")
                 return False
         return True
 

@@ -79,7 +79,7 @@ class Cron:
                 if found is not None:
                     return found
             day += timedelta(days=1)
-        raise NeverAgain("it never comes again")
+        raise NeverAgain("it never occurs again")
 
     def _on(self, day: date, moment: float, zone: tzinfo) -> float | None:
         """Return its first time on a day that lies after a moment."""

@@ -83,7 +83,7 @@ class Engine:
         """
         step = Step(state, self.graph, at, replayed)
         self._take(step, event)
-        # A crash moves no token, and must not fail itself; a migration says what it led to.
+        # A crash moves no token, and must not fail itself; a migration reports what it led to.
         if type(event) not in _STILL:
             step.run()
         return Outcome(step.effects, step.trace)

@@ -66,8 +66,8 @@ class Throw(Event, tag="throw"):
 class Fail(Event, tag="fail"):
     """An attempt failed.
 
-    An external worker says how many `retries` are left; what is left out of its work are
-    `variables`, and `details` say more than the message.
+    An external worker reports how many `retries` are left; what is left out of its work are
+    `variables`, and `details` have more than the message.
     """
 
     id: int

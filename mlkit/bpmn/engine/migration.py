@@ -151,7 +151,7 @@ class _Mover:
         before = self.old.behaviors[activation.node]
         after = self.new.behaviors.get(self.target(activation.node))
         reason = self._reason(activation, before, after)
-        # What waits beside a token (a boundary timer, say) holds no progress: without a
+        # What waits beside a token (such as a boundary timer) holds no progress: without a
         # counterpart it is dropped, where a token without one prevents the move.
         if reason and activation.role in BESIDE:
             self.dropped.append(activation)

@@ -1,7 +1,7 @@
 """What waits beside the tokens of an instance that moves to another version of its definition.
 
 An event that is the same in both versions goes on waiting: a timer keeps its due time. One that
-has changed waits anew, as one does that the new version adds; one that it lacks waits no longer.
+has changed waits again, as one does that the new version adds; one that it lacks waits no longer.
 What has happened already does not happen again.
 """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.graph import Graph
 
 MAX_HOPS = 10_000
-# What an evaluator does not foresee (infinity as an integer, say) stops this instance alone.
+# What an evaluator does not foresee (such as infinity as an integer) stops this instance alone.
 _UNFORESEEN = (
     ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
     MemoryError,
@@ -77,7 +77,7 @@ class Step:
         budget = MAX_HOPS
         # Three kinds of work, in this order, until none is left. Tokens on flows first: what a join
         # or a condition decides depends on where tokens rest, so that it may look only when none
-        # moves. Then one deferred continuation (the next iteration of a loop, say), which would
+        # moves. Then one deferred continuation (such as the next iteration of a loop), which would
         # nest without end if it ran at once. Last the watchers (inclusive joins, conditions,
         # messages between pools); each may set tokens moving, and everything begins again.
         while True:

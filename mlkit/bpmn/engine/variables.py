@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Variables:
-    """What an expression sees: looks variables up, and sets them where it says so.
+    """What an expression sees: looks variables up, and sets them where it assigns.
 
     Args:
         step: The step in progress.

@@ -27,8 +27,8 @@ def open_journal(
         url: The PostgreSQL database of the journal; None for a file in the state folder.
         lease: Seconds after which other hosts take over from one that has died; on
             PostgreSQL only, since a file is locked for as long as a process lives.
-        artifacts: The URL of the shared store of stored values; None: where the journal says, or
-            in the state folder.
+        artifacts: The URL of the shared store of stored values; None: the one recorded in the
+            journal, or the state folder.
 
     Raises:
         UsageError: It is not a URL of PostgreSQL.

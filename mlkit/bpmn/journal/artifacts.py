@@ -30,7 +30,7 @@ _KNOWN = 600.0
 _HASH = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 _LABEL = "mlkit-journal"
-# The object of a shared store, and the file of a folder, that says whose they are.
+# The object of a shared store, and the file of a folder, that states whose they are.
 
 
 class ArtifactStore:

@@ -38,7 +38,7 @@ class Offered(msgspec.Struct, frozen=True):
 
 
 class ExternalTask(Offered, frozen=True):
-    """A task that is offered, with what its workers have said.
+    """A task that is offered, with what its workers have reported.
 
     Attributes:
         number: The order in which tasks were offered.

@@ -98,7 +98,7 @@ class Absence(NamedTuple):
 
     Attributes:
         begins: In seconds since 1970, as all times.
-        by: Who said so, at `at`.
+        by: Who entered it, at `at`.
         revoked: When it was ended before its time, by `revoked_by`.
     """
 

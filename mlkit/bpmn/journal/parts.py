@@ -185,7 +185,7 @@ class Schedules(Protocol):
     def replace(self, process: str, timers: Iterable[StartTimer]) -> None:
         """Let a process start at these timers, and at no other ones.
 
-        A timer that says the same as before goes on as it is: it keeps its next time, and stays
+        A timer that is the same as before goes on as it is: it keeps its next time, and stays
         paused.
         """
 
@@ -279,7 +279,7 @@ class Index(Protocol):
         """Return an index that reads the instances of some processes only; None: of all."""
 
     def damage(self, row: Row, state: State) -> list[str]:
-        """Return what its tables, and an instance's row, hold otherwise than its events say."""
+        """Return what its tables, and an instance's row, hold otherwise than its events record."""
 
     def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
         """Return instances, newest first, whose numbers lie below `before`."""

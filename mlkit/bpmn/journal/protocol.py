@@ -322,7 +322,7 @@ class Journal(Protocol):
         """Extend the lease of all that this process owns; return whether it still holds."""
 
     def disown(self) -> None:
-        """Own nothing any more, after `holds` was false: this process may begin anew."""
+        """Own nothing any more, after `holds` was false: this process may begin again."""
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
         """Return open instances that no other process owns and that can go on.

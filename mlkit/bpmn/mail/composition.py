@@ -162,7 +162,7 @@ class Composer:
         name = _digest_name(member, f"{due:%Y%m%d%H}")
         return NewMail(name, "digest", 0, 0, member.id, member.email, due=due.timestamp())
 
-    # -- what a mail says ------------------------------------------------------------------
+    # -- the contents of a mail ------------------------------------------------------------------
 
     def message(self, mail: Mail, now: float) -> Written:
         """Return a mail of the outbox as it is sent.

@@ -1,6 +1,6 @@
 """Forms in a browser: what is shown of each field, and what a submitted form gives.
 
-`forms` alone says what is accepted: a browser, a terminal and a program get the same answers. A
+`forms` alone decides what is accepted: a browser, a terminal and a program get the same answers. A
 form works without scripts: rows are added, and fields that depend on others appear, by a round
 trip that keeps what was filled in.
 """

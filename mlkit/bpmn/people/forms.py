@@ -78,7 +78,7 @@ class Entry:
         return self.given.get(field.id, self.defaults.get(field.id))
 
     def list_shown(self) -> list[FormField]:
-        """Return the fields that are not hidden, with what their expressions say now.
+        """Return the fields that are not hidden, with the present values of their expressions.
 
         Where one fails, the field is shown as it is; `values` tells the problem.
         """
@@ -149,7 +149,7 @@ class Entry:
                 problems.append(f"{each.id}: {error}")
         hidden = [n for n in self.given if n in known and n not in shown]
         named = {each.partition(":")[0] for each in problems}
-        problems += [f"{name}: is hidden, by what other fields say" for name in hidden
+        problems += [f"{name}: is hidden, by the values of other fields" for name in hidden
                      if name not in named]  # fmt: skip
         return nest(found.items()), problems
 

@@ -31,7 +31,7 @@ class Task:
         attach: The names of the documents that go with it.
         secrets: The variables that the forms of its diagram mark as secrets.
         held: What secrets of the instance have held before, as it is written in texts.
-        files: What the journal says is in the working folder.
+        files: What the working folder holds, as recorded in the journal.
     """
 
     instance: str

@@ -60,7 +60,7 @@ def _depth(shape: Shape) -> tuple[int, int]:
     """Sort what is behind to the front: pools, lanes, open activities, then nodes.
 
     Open activities go by size: what a call activity shows belongs to another process, so that
-    its place in the file says nothing about what surrounds it.
+    its place in the file does not depend on what surrounds it.
     """
     kind = xml.local(shape.element)
     if kind in _BEHIND:

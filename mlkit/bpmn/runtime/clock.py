@@ -17,7 +17,7 @@ class Clock(Protocol):
     def wait(self, due: float | None, idle: bool) -> float | None:
         """Return how many real seconds to wait for `due`; None waits for something else.
 
-        `idle` says that no script is running, so that only time can bring news.
+        `idle`: no script is running, so that only time can bring news.
         """
 
 

@@ -1,6 +1,6 @@
 """What tasks that run at the same time change in the working folder that they share.
 
-A result says what was in the folder when its task ended, and may be applied after the result of a
+A result lists what was in the folder when its task ended, and may be applied after the result of a
 task that has ended later. So a task that runs remembers what others have changed meanwhile. Where
 it has changed the same, the newer content counts, by the time of the file's last change: tasks of
 an instance that run at the same time run on one host, so that these times compare. And what others

@@ -59,7 +59,7 @@ def materialise(state: Path, journal: Journal, definition: str) -> Path:
                     place.write_bytes(part)
     except OSError as error:
         # Another process may have made it meanwhile: it is the same. Else scripts that need no file
-        # go on, and for the others the log says why they fail.
+        # go on, and for the others the log records why they fail.
         if not folder.is_dir():
             logger.warning("%s: files of a deployed definition are missing: %s", folder, error)
     return folder

@@ -108,7 +108,7 @@ def require_held(journal: Journal, identifier: str, worker: str, what: str) -> E
     Args:
         journal: Where.
         identifier: The task.
-        worker: Who says that it has it.
+        worker: Who claims to have it.
         what: The beginning of the message where it has not, with places for both.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Begin an instance anew from one of its activities, with the results of all before it."""
+"""Begin an instance again from one of its activities, with the results of all before it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None, by
 
     new = session.write(fork)
     session.engines.setdefault((new.definition, row.process), engine)
-    # Else the journal says what was in it, also where that is nothing.
+    # Else the journal records what was in it, also where that is nothing.
     if not (state.files or session.journal.artifacts.is_shared):
         _copy_work(session, row, new)
     return new

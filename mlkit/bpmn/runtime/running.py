@@ -21,7 +21,7 @@ class Running(msgspec.Struct):
             callables).
         sequence: The number of its last event on disk.
         pool: Where its scripts run; None for the runner's pool.
-        has_folder: Whether its working folder is known to be what the journal says.
+        has_folder: Whether its working folder is known to be what the journal records.
         meanwhile: What other tasks have changed in it while a task ran, by its activation.
         elsewhere: The same, of tasks that workers elsewhere have done: paths, and when (ns).
         received: How often workers elsewhere have changed it.

@@ -75,7 +75,7 @@ class Settings:
         journal: The URL of the journal's database; None for a file in the state folder.
         lease: Seconds after which other hosts take over what this one runs, if it dies.
         artifacts: The URL of the store where hosts share stored values; None: where the journal
-            says, or in the state folder.
+            records, or in the state folder.
         queues_mail: Whether the mail that tasks send leaves by the outbox; else they send it.
     """
 

@@ -187,7 +187,7 @@ class _Found:
         done: What `import_` returns of rows and stored values.
         kept: How many members working folders have.
         states: The digest of the state of each instance.
-        summary: How many there are of each, as the archive says; None where it does not.
+        summary: How many there are of each, as the archive states; None where it does not.
         key: The key that signs the links of mails; None where it was not exported.
     """
 

@@ -29,7 +29,7 @@ from mlkit.workers.pool import Result
 _PAUSE = 2.0
 """Seconds after which a store that cannot be reached is asked again."""
 _SILENCE = 60.0
-"""Seconds after which the log says again that it cannot."""
+"""Seconds after which the log reports again that it cannot."""
 _AT_ONCE = 8
 Then = Callable[[MlkitError | None], None]
 Move = Callable[[], object]
@@ -64,7 +64,7 @@ class Transfers:
         return self.store.is_shared or bool(state.files or state.external)
 
     def lacks_folder(self, running: Running) -> bool:
-        """Return whether a working folder may not be what the journal says."""
+        """Return whether a working folder may not be what the journal records."""
         if not running.has_folder:
             folder = Path(running.options["work"])
             is_apart = self.carries(running) and working_folders.note_of(folder).exists()
@@ -72,7 +72,7 @@ class Transfers:
         return not running.has_folder
 
     def note_folder(self, running: Running, changes: Changes) -> None:
-        """Keep what the journal says of a working folder since a commit."""
+        """Keep what the journal records of a working folder since a commit."""
         if running.has_folder and any(_changes_files(each.event) for each in changes.entries):
             try:
                 working_folders.note(Path(running.options["work"]), running.state.files)
@@ -93,7 +93,7 @@ class Transfers:
         return {each for each in made if not self.store.is_published(each)}
 
     def prepare(self, running: Running, job: int, wanted: Iterable[str], then: Then) -> None:
-        """Fetch values for a job, and make a working folder what the journal says.
+        """Fetch values for a job, and make a working folder what the journal records.
 
         Then call a function in the thread that calls `finish`.
         """
@@ -105,7 +105,7 @@ class Transfers:
         self._begin(job, moves, then)
 
     def _is_emptied(self, running: Running) -> bool:
-        """Return whether the events say that tasks have removed whatever was in a folder.
+        """Return whether the events record that tasks have removed whatever was in a folder.
 
         A state may lack its files for another reason: an older mlkit that knows of none has kept
         it. Nothing is deleted for that.

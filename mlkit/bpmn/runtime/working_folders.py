@@ -1,8 +1,9 @@
-"""The working folder of an instance on this host, made what the journal says it holds.
+"""The working folder of an instance on this host, made what the journal records.
 
-A note beside the folder says which files this host has known last. Where the journal says others,
-another host has moved the instance on meanwhile: what its tasks have changed is brought here, and
-what they have removed goes. Files that the note does not list are none of the journal's, and stay.
+A note beside the folder lists which files this host has known last. Where the journal records
+others, another host has moved the instance on meanwhile: what its tasks have changed is fetched,
+and what they have removed is removed. Files that the note does not list are none of the
+journal's, and stay.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Files = Mapping[str, WorkFile]
 
 
 def note_of(folder: Path) -> Path:
-    """Return the file that says what this host knows of a working folder."""
+    """Return the file that records what this host knows of a working folder."""
     return folder.with_name(f"{folder.name}.json")
 
 
@@ -59,11 +60,11 @@ def remove(folder: Path) -> None:
 
 
 def restore(folder: Path, files: Files, store: ArtifactStore, is_used: bool = False) -> None:
-    """Make a working folder what the journal says it holds.
+    """Make a working folder what the journal records.
 
     Args:
         folder: The folder, which is made where it is missing.
-        files: What the journal says.
+        files: What the journal records.
         store: Where the contents are; those that are missing here are fetched.
         is_used: Whether a task runs in it now: what is known to be here is then left to that task.
 

@@ -46,7 +46,7 @@ def elements(found: dict[str, Any], event: str) -> list[str]:
 
 def places(found: list[dict[str, Any]]) -> list[str]:
     """Return where a run waits, or has incidents."""
-    # A boundary event waits together with its activity: that one says it for both.
+    # A boundary event waits together with its activity: that one is listed for both.
     return sorted({each["element"] for each in found if each.get("type") != "boundaryEvent"})
 
 

@@ -48,7 +48,7 @@ class Recording:
     """The scenario of an instance.
 
     Attributes:
-        notes: What the instance met that a scenario cannot say, a line each.
+        notes: What the instance met that a scenario cannot express, a line each.
     """
 
     scenario: Scenario
@@ -68,7 +68,7 @@ def record(session: Session, row: Row, beside: Path | None, scripts: bool = Fals
         scripts: Whether script tasks run instead of being mocked.
 
     Raises:
-        UsageError: The instance runs, or was cancelled: no scenario can say that.
+        UsageError: The instance runs, or was cancelled: no scenario can express that.
     """
     if row.status not in _RECORDED:
         hint = "cancel or resume it first" if row.is_open else None
@@ -139,7 +139,7 @@ class _Recorder:
 
     Attributes:
         begin: When the instance began, in seconds since 1970.
-        notes: What a scenario cannot say.
+        notes: What a scenario cannot express.
     """
 
     def __init__(self, engine: Engine, row: Row, scripts: bool) -> None:
@@ -175,7 +175,7 @@ class _Recorder:
             case Assign() | Begin() | Retry():
                 what = {Assign: "variables were set", Retry: "an incident was tried again"}
                 problem = what.get(type(event), "an activity of an ad-hoc sub-process was started")
-                self.notes.append(f"{problem} by hand: a scenario cannot say that")
+                self.notes.append(f"{problem} by hand: a scenario cannot express that")
             case _:
                 pass
         for effect in self.engine.apply(self._state, event, at).effects:
@@ -198,7 +198,7 @@ class _Recorder:
         if event.node:
             found.message = self._start_message(event.node)
         if event.node and found.message is None:
-            problem = f"it began at {event.node!r}: the scenario begins as the diagram says"
+            problem = f"it began at {event.node!r}: the scenario begins as the diagram defines"
             self.notes.append(problem)
 
     def _start_message(self, node: str) -> str | None:
@@ -221,7 +221,7 @@ class _Recorder:
             values = plain(event.variables) if kept else {}
             self._note_attempt(event.id, Mock(set=values) if kept else None)
         else:
-            problem = f"{activation.node!r} was completed by hand: a scenario cannot say that"
+            problem = f"{activation.node!r} was completed by hand: a scenario cannot express that"
             self.notes.append(problem)
 
     def _answer(self, task: tasks.Task, event: Complete, after: float) -> Answer:

@@ -58,7 +58,7 @@ class Signal(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Decided(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a decision of a task must have had and said; what is not said is not checked.
+    """What a decision of a task must have had and returned; what is not stated is not checked.
 
     Attributes:
         inputs: Values of its inputs; others may be there.
@@ -76,7 +76,7 @@ class Decided(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How a run must end; what is not said is not checked.
+    """How a run must end; what is not stated is not checked.
 
     Attributes:
         state: `completed`, `failed`, `waiting`, `incident`.

@@ -21,13 +21,16 @@ PAGE = (
     Parameter(
         "limit", "query", {"type": "integer", "minimum": 1, "maximum": MOST}, "Most items (100)."
     ),
-    Parameter("cursor", "query", {"type": "string"}, "The `next` of the page before."),
+    Parameter("cursor", "query", {"type": "string"}, "The `next` of the previous page."),
 )
 PAGE_NAMES = ("limit", "cursor")
-GONE = {400: "It is not an id, or the query cannot be read.", 404: "There is no such thing."}
+GONE = {400: "It is not an id, or the query cannot be read.", 404: "It was not found."}
 BAD_QUERY = {400: "The query cannot be read."}
 BAD_BODY = {400: "The body is malformed.", 422: "The body is another document."}
-REFUSED = {409: "Somebody or something came first.", 503: "The engine does not answer."}
+REFUSED = {
+    409: "It conflicts with what has happened in the meantime.",
+    503: "The engine does not answer.",
+}
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -65,7 +68,9 @@ class Page(NamedTuple):
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise RequestError(400, f"cursor: {text!r:.40} is none", "take the `next` of a page")
+        raise RequestError(
+            400, f"cursor: {text!r:.40} is not a cursor", "take the `next` of a page"
+        )
     return int(text)
 
 

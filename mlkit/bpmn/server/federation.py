@@ -33,7 +33,7 @@ logger = logging.getLogger("mlkit.bpmn")
 
 @dataclass(frozen=True)
 class Claims:
-    """Which claims say who somebody is.
+    """Which claims identify somebody.
 
     Attributes:
         name: Of their id; an e-mail address must be verified.
@@ -47,11 +47,11 @@ class Claims:
         """Return who somebody is.
 
         Raises:
-            BadData: The provider does not say so, or it is not a name of a user.
+            BadData: The provider does not state it, or it is not a name of a user.
         """
         found = claim(claims, self.name)
         if not isinstance(found, str):
-            hint = "--oidc-name takes the claim of an id that is nobody else's"
+            hint = "--oidc-name takes a claim whose values are unique"
             raise BadData(f"the token has no claim {self.name}", hint=hint)
         if self.name == "email" and claims.get("email_verified") is not True:
             raise BadData("the provider has not verified the e-mail address")
@@ -69,7 +69,7 @@ class Federation:
 
     Args:
         client: What the provider knows this server as.
-        claims: Which claims say who somebody is.
+        claims: Which claims identify somebody.
         base_url: How browsers reach this server.
         key: The secret that signs what a browser keeps meanwhile.
     """
@@ -113,7 +113,7 @@ class Federation:
             address: Where it is, for the log.
 
         Raises:
-            BadData: The provider refuses, or says of nobody here who they are.
+            BadData: The provider refuses, or identifies nobody who is known here.
             ServiceUnavailable: It does not answer.
         """
         try:

@@ -49,7 +49,7 @@ def routes(context: Context) -> dict[str, Route]:
             made.scenario,
             "getScenario",
             "A scenario that plays an instance again, with secrets masked.",
-            Answer("The scenario, and what it cannot say.", RecordedScenario),
+            Answer("The scenario, and what it cannot express.", RecordedScenario),
             (_SCRIPTS,),
         ),
         (
@@ -201,5 +201,5 @@ class _Exports:
 def _choose(given: dict[str, str], name: str, known: tuple[str, ...]) -> str:
     found = given.get(name, known[0])
     if found not in known:
-        raise RequestError(400, f"{name}: {found!r:.40} is none", f"one of {', '.join(known)}")
+        raise RequestError(400, f"{name}: {found!r:.40} is not known", f"one of {', '.join(known)}")
     return found

@@ -80,7 +80,7 @@ def routes(context: Context) -> dict[str, Route]:
     for name, handler, kind, summary in (
         ("cancel", made.cancel, Reason, "End an instance."),
         ("suspend", made.suspend, Reason, "Suspend an instance; what runs may end."),
-        ("unsuspend", made.unsuspend, Person, "Let a suspended instance go on."),
+        ("unsuspend", made.unsuspend, Person, "Let a suspended instance continue."),
         ("retry", made.retry, RetryIncidents, "Try an incident again, or all of an instance."),
         ("variables", made.assign, SetVariables, "Set variables, and remove some."),
         ("rerun", made.rerun, Rerun, "Begin a new instance from an activity of this one."),
@@ -368,7 +368,7 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
     """
     state = given.get("state")
     if state is not None and state not in STATES:
-        raise RequestError(400, f"state: {state!r:.40} is none", f"one of {', '.join(STATES)}")
+        raise RequestError(400, f"state: {state!r:.40} is not known", f"one of {', '.join(STATES)}")
     if len(given.get("text", "")) > _LONGEST_TEXT:
         raise RequestError(400, f"text: more than {_LONGEST_TEXT} characters", "shorten it")
     definition = None

@@ -80,7 +80,9 @@ class Login:
             raise RequestError(429, text, "", retry)
         if self._waiting >= _MOST_WAITING:
             retry = ((b"retry-after", b"1"),)
-            raise RequestError(503, "Many log in at once. Try again in a moment.", "", retry)
+            raise RequestError(
+                503, "Too many people log in at once. Try again in a moment.", "", retry
+            )
         self._throttle.begin(name, address, now)
 
     async def _matches(self, stored: str | None, password: str) -> bool:

@@ -28,7 +28,7 @@ _PATIENCE = 3600.0
 """Seconds for which the page of a login is good."""
 _PATH = re.compile(r"/(?![/\\])[!-~]{0,2000}")
 _NONCE = re.compile(r"[\w-]{20,60}")
-_STALE = "The page was too old, or is not of this server. Try again."
+_STALE = "The page has expired, or is from another server. Try again."
 
 
 def routes(context: Context) -> dict[str, Route]:

@@ -103,7 +103,7 @@ def _describe(absence: Absence, who: Visitor) -> dict[str, Any]:
     now = time.time()
     text = (
         f"{absence.substitute} stands in for {absence.person} from {_format_time(absence.begins)}"
-        f" to {_format_time(absence.ends)}; {absence.by} said so"
+        f" to {_format_time(absence.ends)}; entered by {absence.by}"
     )
     if absence.revoked is not None:
         text += f"; ended by {absence.revoked_by} at {_format_time(absence.revoked)}"

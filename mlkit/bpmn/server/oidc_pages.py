@@ -59,7 +59,7 @@ class OidcPages(TaskPages):
         """Begin a session for who comes back, and lead to the page that was asked for."""
         given = query(request, _KNOWN)
         if "error" in given:
-            raise RequestError(403, f"the provider says: {given['error']:.200}", _AGAIN)
+            raise RequestError(403, f"the provider reports: {given['error']:.200}", _AGAIN)
         kept = self._cookies.read(request.scope["headers"], _COOKIE)
         flow, path = self._federation.flow(kept)
         if flow is None or not hmac.compare_digest(

@@ -64,7 +64,7 @@ def routes(context: Context) -> dict[str, Route]:
         role="operator",
         body=Kind,
         is_partial=True,
-        answers={200: Answer("What became of it.", Retried)},
+        answers={200: Answer("Its outcome.", Retried)},
         problems={**BAD_BODY, 503: "The engine does not answer."},
     )
     retries = Operation(
@@ -96,7 +96,7 @@ def routes(context: Context) -> dict[str, Route]:
         role="viewer",
         parameters=(_INSTANCE,),
         is_partial=True,
-        answers={200: Answer("Events that never end.", media="text/event-stream")},
+        answers={200: Answer("An endless stream of events.", media="text/event-stream")},
         problems=BAD_QUERY,
     )
     return {

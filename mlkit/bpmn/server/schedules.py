@@ -25,7 +25,7 @@ def routes(context: Context) -> dict[str, Route]:
     listed = Operation(
         made.all,
         id="listSchedules",
-        summary="What starts by itself, with the next five times of each.",
+        summary="The scheduled starts, with the next five times of each.",
         tag="schedules",
         role="viewer",
         answers={200: Answer("The schedules.", Schedules)},
@@ -34,8 +34,12 @@ def routes(context: Context) -> dict[str, Route]:
     base = "/api/v1/schedules"
     one = f"{base}/{{process}}/{{element}}"
     changes = {
-        "pause": (made.pause, "pauseSchedule", "Start nothing until it is resumed."),
-        "resume": (made.resume, "resumeSchedule", "Start again, from the next time on."),
+        "pause": (
+            made.pause,
+            "pauseSchedule",
+            "Pause a schedule: start nothing until it is resumed.",
+        ),
+        "resume": (made.resume, "resumeSchedule", "Resume a schedule from its next time."),
     }
     found = {base: Route(base, {"GET": listed})}
     for name, (handler, identifier, summary) in changes.items():
@@ -55,7 +59,7 @@ def routes(context: Context) -> dict[str, Route]:
     run = Operation(
         made.run,
         id="runSchedule",
-        summary="Start an instance now, beside its times.",
+        summary="Start an instance now, in addition to its schedule.",
         tag="schedules",
         role="operator",
         body=Person,

@@ -49,7 +49,7 @@ class Settings:
             folder.
         users_file: Who may log in.
         oidc: What an OpenID Connect provider knows the server as; None: nobody logs in there.
-        oidc_claims: Which of its claims say who somebody is.
+        oidc_claims: Which of its claims identify somebody.
         session_hours: Hours for which a login is good.
         keep: Seconds for which instances that have ended are kept; None: for ever.
         otlp: The endpoint of a collector of OpenTelemetry; None: nothing is reported.
@@ -151,7 +151,7 @@ class Settings:
         if not is_loopback(self.host):
             raise ConfigurationError(
                 f"--host {self.host}: others can reach this address, and there is no login",
-                hint="--users, --oidc or --token-file says who may; else use --host 127.0.0.1",
+                hint="use --users, --oidc or --token-file, or else --host 127.0.0.1",
             )
 
     def _require_access(self) -> None:

@@ -35,7 +35,7 @@ FILE_HEADERS: Headers = (
 )
 """What goes with a document: whatever it holds, it runs nothing and reads nothing."""
 _TASK = "/tasks/{instance}/{activation}"
-_HEADINGS = {403: "This is not for you", 404: "It is not there", 409: "Somebody else came first"}
+_HEADINGS = {403: "You may not see this", 404: "Not found", 409: "Somebody else was faster"}
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -99,7 +99,7 @@ class TaskPages:
         )
 
     def problem(self, request: Request, error: RequestError, *, is_done: bool = False) -> Response:
-        """Return the page of an error; of a task that is done, whoever did it, to say so."""
+        """Return the page of an error; of a task that is done, whoever did it, to report that."""
         heading, status = _HEADINGS.get(error.status, "That did not work"), error.status
         if is_done:
             heading = "This task is done"

@@ -150,8 +150,8 @@ class Instances(msgspec.Struct):
 class RecordedScenario(msgspec.Struct):
     """A scenario as `mlkit bpmn test` plays it, beside its diagram.
 
-    `notes` are what the instance met and a scenario cannot say; `masked` the names of the secrets
-    that are not in it.
+    `notes` are what the instance met and a scenario cannot express; `masked` the names of the
+    secrets that are not in it.
     """
 
     instance: str

@@ -198,7 +198,7 @@ def describe_printed(result: Result) -> dict[str, Any]:
 
 
 def _move(what: str, contents: Iterable[str], move: Callable[[str], object]) -> None:
-    """Move the contents of a variable or a file; say of which one if it fails."""
+    """Move the contents of a variable or a file; name the one if it fails."""
     for each in contents:
         try:
             move(each)

@@ -35,7 +35,7 @@ class Settings:
         callables: Topic -> `module:function`; a topic without one has scripts only.
         folder: Where modules are looked for first.
         lock: For how many seconds a task is this worker's; it is renewed while the task runs.
-        retries: How often a failing task is tried, where the server does not say it.
+        retries: How often a failing task is tried, where the server does not set it.
         pause: Seconds before another attempt.
         most: How many tasks run at once; None for one a processor.
     """
@@ -207,7 +207,7 @@ class Worker:
         return {**given, "folder": str(self._settings.folder)}
 
     def _describe(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a server that is not of mlkit says of a task."""
+        """Return what a server that is not of mlkit reports of a task."""
         instance, element = task["processInstanceId"], task["activityId"]
         return {
             "element": element,

@@ -32,7 +32,7 @@ app = group(
         ),
         "show": (
             "mlkit.cli.bandit.posteriors:show",
-            "Show the arms, the most probably best first.",
+            "Show the arms, most likely best first.",
         ),
         "sample": (
             "mlkit.cli.bandit.posteriors:sample",
@@ -44,7 +44,7 @@ app = group(
         ),
         "evaluate": (
             "mlkit.cli.bandit.evaluate:evaluate",
-            "Estimate what a policy would have earned, from the log of another one.",
+            "Estimate what a policy would have earned, from the log of another policy.",
         ),
         "simulate": (
             "mlkit.cli.bandit.simulate:simulate",
@@ -57,7 +57,7 @@ app = group(
         "log": ("mlkit.cli.bandit.app:log", "Join and check the logs of `serve --log`."),
         "export": (
             "mlkit.cli.bandit.serve:export",
-            "Write the present posteriors of a server, whether it runs or not.",
+            "Write the current posteriors of a server, running or not.",
         ),
     },
 )

@@ -58,11 +58,11 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "recent": (
-        Annotated[str, _option("recent", "DURATION", "With --drift: how much of it is recent.")],
+        Annotated[str, _option("recent", "DURATION", "With --drift: length of the recent period.")],
         _RECENT,
     ),
     "as_of": (
-        Annotated[_Text, _option("as-of", "TIME", "With --drift: when the recent part ends.")],
+        Annotated[_Text, _option("as-of", "TIME", "With --drift: end of the recent period.")],
         None,
     ),
     "attribution": (

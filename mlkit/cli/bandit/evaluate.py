@@ -137,10 +137,10 @@ def evaluate(
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
-    """Estimate what a policy would have earned, from the log of another one.
+    """Estimate what a policy would have earned, from the log of another policy.
 
     The log has a row per arm that was shown, with the probability of showing it, its propensity.
-    A warning says where the estimates may be worthless.
+    A warning reports where the estimates may be worthless.
     """
     from mlkit.bandit import targets
     from mlkit.bandit.evaluation.evaluation import judge, logged_value

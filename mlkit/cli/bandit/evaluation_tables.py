@@ -60,10 +60,10 @@ def _table(title: str | None, first: str, *names: str) -> Table:
 
 
 def support(judged: Sequence[Judgement]) -> Iterator[Table]:
-    """Make tables of how much the log says of each policy: a column each."""
+    """Make tables of how much the log supports of each policy, a column each."""
     for begin in range(0, len(judged), _BESIDE):
         beside = judged[begin : begin + _BESIDE]
-        table = _table(None, "what the log says")
+        table = _table(None, "support of the log")
         for each in beside:
             header = plain(each.policy)
             table.add_column(header, justify="right", max_width=_WIDTH, overflow="fold")

@@ -54,7 +54,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "feature_chunk": (
         Annotated[
             int,
-            _option("Ids that the feature store is asked for at once.", min=1, max=10_000),
+            _option("Maximum number of ids per request to the feature store.", min=1, max=10_000),
         ],
         100,
     ),

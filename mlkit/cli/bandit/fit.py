@@ -21,7 +21,7 @@ HalfLife = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Forget: a reward loses half of its weight in this time, such as 7d.",
+        help="Half-life of a reward's weight, such as 7d (default: rewards keep their weight).",
     ),
 ]
 WindowOption = Annotated[
@@ -29,7 +29,7 @@ WindowOption = Annotated[
     typer.Option(
         "--window",
         metavar="DURATION",
-        help="Count only the rewards of this last time, such as 30d (needs .parquet).",
+        help="Count only rewards of this most recent period, such as 30d (needs .parquet).",
     ),
 ]
 AsOf = Annotated[
@@ -213,7 +213,7 @@ def _check_window(hours: int | None, policy: str | None, output: Path) -> None:
         raise UsageError(f"--window: the policy {policy} has none", hint=hint)
     if output.suffix.lower() not in (".parquet", ".pq"):
         hint = "a CSV has no room for the buckets of a window"
-        raise UsageError(f"--window: {output} is no .parquet", hint=hint)
+        raise UsageError(f"--window: {output} is not a .parquet file", hint=hint)
 
 
 def _refuse_beta(prior: str, shrinkage: float) -> None:

@@ -43,7 +43,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             _option(
-                "Redis or Valkey that several hosts share: they learn as one.",
+                "Redis or Valkey server that several hosts share, to learn as one.",
                 "URL",
                 envvar=STORE_VARIABLE,
                 show_envvar=False,
@@ -61,7 +61,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             int,
             _option(
-                "Replicas of the store that must have feedback before it is acknowledged.",
+                "Number of replicas of the store that must have feedback to acknowledge it.",
                 min=0,
                 max=64,
             ),

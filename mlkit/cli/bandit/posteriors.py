@@ -1,4 +1,4 @@
-"""`mlkit bandit show, sample, quantile`: what posteriors say."""
+"""`mlkit bandit show, sample, quantile`: summaries of posteriors."""
 
 from __future__ import annotations
 
@@ -146,11 +146,12 @@ def show(
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
-    """Show the arms, the most probably best first.
+    """Show the arms, most likely best first.
 
     `best` is the probability that no other arm has a higher mean reward, by Monte Carlo. Of
     policies other than Thompson sampling with Beta posteriors, `share` is the exact probability
-    with which each arm is shown first. --drift shows whose recent rate differs from the one before.
+    with which each arm is shown first. --drift shows arms whose recent rate differs from the
+    earlier one.
     """
     from mlkit.bandit.models import loading
     from mlkit.bandit.posteriors import file, summary

@@ -42,7 +42,10 @@ State = Annotated[
 @with_limits
 def serve(
     context: typer.Context,
-    posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
+    posteriors: Annotated[
+        Path,
+        typer.Argument(metavar="POSTERIORS", help="Posteriors file; SIGHUP reads it again."),
+    ],
     state: State,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
     port: Annotated[
@@ -291,7 +294,7 @@ def export(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Write the present posteriors of a server, whether it runs or not."""
+    """Write the current posteriors of a server, running or not."""
     from mlkit.bandit.server.learning.export import export as export_state
 
     rows = export_state(state, to, as_of=time_of("--as-of", as_of))

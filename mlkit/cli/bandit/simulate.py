@@ -46,8 +46,8 @@ def simulate(
 ) -> None:
     """Compare policies in a simulated world.
 
-    Regret is what was lost against always showing the arm that is best at the time, in expected
-    rewards. The best arm is found once it is shown in 90 of 100 steps.
+    Regret is the expected reward that is lost, compared with always showing the arm that is best at
+    the time. The best arm counts as found once it is shown in 90 of 100 steps.
     """
     from dataclasses import replace
 

@@ -18,11 +18,11 @@ from mlkit.errors import UsageError
 
 app = group(
     "people",
-    "Name substitutes for a time, choose one mail a day, check a people file.",
+    "Name substitutes for absences, choose one mail a day, check a people file.",
     {
         "away": (
             "mlkit.cli.bpmn.absences:away",
-            "Name a substitute for a time: who gets the mail and does the tasks of somebody away.",
+            "Name a substitute, who gets the mail and does the tasks of somebody who is away.",
         ),
         "back": (
             "mlkit.cli.bpmn.absences:back",
@@ -48,7 +48,7 @@ app = group(
 )
 def away(
     context: typer.Context,
-    person: Annotated[str, typer.Argument(help="Person who is away.")],
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="Person who is away.")],
     to: Annotated[
         str, typer.Option("--to", metavar="PERSON", help="Person who substitutes for them.")
     ],
@@ -64,7 +64,7 @@ def away(
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Name a substitute for a time: who gets the mail and does the tasks of somebody away."""
+    """Name a substitute, who gets the mail and does the tasks of somebody who is away."""
     from mlkit.bpmn.people.recipients import require_absence
 
     now = time.time()
@@ -141,7 +141,7 @@ def absences(state: State = STATE, journal: JournalUrl = None, json: Json = Fals
     for each in found:
         ended = f", ended by {each['revoked_by']} {each['revoked']}" if each["revoked"] else ""
         Output.line(f"{each['id']}  {each['person']} -> {each['substitute']}  {each['from']} to"
-                    f" {each['until']}  said by {each['by']}{ended}")  # fmt: skip
+                    f" {each['until']}  entered by {each['by']}{ended}")  # fmt: skip
 
 
 def _document(absence: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _document(absence: Any) -> dict[str, Any]:
 )
 def digest(
     context: typer.Context,
-    person: Annotated[str, typer.Argument(help="Person who receives the mail.")],
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="Person who receives the mail.")],
     daily: Annotated[
         bool, typer.Option("--daily/--single", help="Send one mail a day, or one for each task.")
     ],
@@ -190,7 +190,7 @@ def digest(
 )
 def check(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="People file (TOML).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="People file (TOML).")],
     json: Json = False,
 ) -> None:
     """Check a people file, and list who is in it."""

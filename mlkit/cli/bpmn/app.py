@@ -103,7 +103,7 @@ app = group(
         ),
         "message": (
             "mlkit.cli.bpmn.people:message",
-            "Send a message to the one activity that waits for it; else keep it.",
+            "Send a message to the one activity that waits for it, or keep it until one does.",
         ),
         "signal": (
             "mlkit.cli.bpmn.people:signal",
@@ -119,7 +119,7 @@ app = group(
         ),
         "people": (
             "mlkit.cli.bpmn.absences:app",
-            "Name substitutes for a time, choose one mail a day, check a people file.",
+            "Name substitutes for absences, choose one mail a day, check a people file.",
         ),
         "retry": (
             "mlkit.cli.bpmn.instances:retry",
@@ -131,7 +131,7 @@ app = group(
         ),
         "migrate": (
             "mlkit.cli.bpmn.migrate:migrate",
-            "Move an instance that waits to another version of its definition.",
+            "Migrate a waiting instance to another version of its definition.",
         ),
         "suspend": (
             "mlkit.cli.bpmn.instances:suspend",
@@ -144,15 +144,15 @@ app = group(
         "cancel": ("mlkit.cli.bpmn.instances:cancel", "End an instance."),
         "check": (
             "mlkit.cli.bpmn.instances:check",
-            "Look for damage in a state folder; exits 1 where there is some.",
+            "Check a state folder for damage; exits 1 if there is any.",
         ),
         "export": (
             "mlkit.cli.bpmn.transfer:export",
-            "Write a journal with its stored values into a file, to be moved.",
+            "Export a journal with its stored values to a file, to move it.",
         ),
         "import": (
             "mlkit.cli.bpmn.transfer:import_",
-            "Read an exported journal into an empty one, of SQLite or PostgreSQL.",
+            "Import an exported journal into an empty one, of SQLite or PostgreSQL.",
         ),
         "prune": (
             "mlkit.cli.bpmn.transfer:prune",
@@ -162,7 +162,7 @@ app = group(
             "mlkit.cli.bpmn.eval:evaluate",
             "Print the value of an expression, in FEEL's notation.",
         ),
-        "decide": ("mlkit.cli.bpmn.decide:decide", "Decide by a DMN model."),
+        "decide": ("mlkit.cli.bpmn.decide:decide", "Evaluate a decision of a DMN model."),
     },
     shared=("state", "journal", "server"),
 )

@@ -1,4 +1,4 @@
-"""`mlkit bpmn decide`: what a decision model says, once, for a table of rows, or line by line."""
+"""`mlkit bpmn decide`: the decisions of a model, once, for a table of rows, or line by line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 def decide(
     context: typer.Context,
-    model: Annotated[Path, typer.Argument(help="Decision model, a DMN file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Decision model, a DMN file.")],
     decision: Annotated[
         str,
         typer.Option(
@@ -77,7 +77,7 @@ def decide(
     max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
-    """Decide by a DMN model.
+    """Evaluate a decision of a DMN model.
 
     With --table, each row of a CSV or Parquet file is decided, and the rows are written with the
     results and a column `error`; `-` is standard input or output. Exits 1 if a row failed.

@@ -27,7 +27,9 @@ def deploy(
     *,
     files: Annotated[
         list[Path],
-        typer.Argument(help="Diagrams to deploy, together with the files that they use."),
+        typer.Argument(
+            metavar="FILE...", help="Diagrams to deploy, together with the files that they use."
+        ),
     ],
     person: Person = None,
     place: Place,

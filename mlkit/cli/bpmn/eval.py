@@ -28,7 +28,10 @@ Language = Literal["feel", "juel", "python", "javascript"]
 def evaluate(
     context: typer.Context,
     expression: Annotated[
-        str | None, typer.Argument(help="The expression; - reads it from standard input.")
+        str | None,
+        typer.Argument(
+            metavar="[EXPRESSION]", help="The expression; - reads it from standard input."
+        ),
     ] = None,
     language: Annotated[Language, typer.Option(help="Language of the expression.")] = "feel",
     var: Annotated[
@@ -60,7 +63,7 @@ def evaluate(
 ) -> None:
     """Print the value of an expression, in FEEL's notation.
 
-    A call that can have no value is null, and is named on standard error. With --lines, each line
+    A call that has no value is null, and is reported on standard error. With --lines, each line
     is an object with `id`, `expr`, and perhaps `context`, `unary` (true: a cell) and `input`; the
     answer has `id` and `value` (tagged by its type) or `error`.
     """

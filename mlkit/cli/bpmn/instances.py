@@ -99,7 +99,7 @@ def _format_arrived(token: dict[str, Any]) -> str:
 
 
 def _format_decision(found: dict[str, Any]) -> str:
-    """Return a decision in a line: what it said, from which inputs, by which rules."""
+    """Return a decision in a line: its result, from which inputs, by which rules."""
     result = found["error"] or f"{found['decision']} = {_short(found['output'])}"
     inputs = ", ".join(f"{name} = {_short(value)}" for name, value in found["inputs"].items())
     rules = "; ".join(
@@ -186,7 +186,7 @@ def logs(
 ) -> None:
     """Show what each attempt at a task printed, its duration, its peak memory and its host.
 
-    An attempt that runs is shown with the end of what it has printed so far, a second late.
+    A running attempt is shown with the last lines that it has printed, a second late.
     """
     with asking(context, place) as (backend, _):
         found = backend.logs(instance)
@@ -278,8 +278,8 @@ def retries(
     context: typer.Context,
     *,
     place: Place,
-    process: Annotated[str | None, typer.Option(help="Only of this definition.")] = None,
-    element: Annotated[str | None, typer.Option(help="Only at this element.")] = None,
+    process: Annotated[str | None, typer.Option(help="List only tasks of this definition.")] = None,
+    element: Annotated[str | None, typer.Option(help="List only tasks at this element.")] = None,
     json: Json = False,
 ) -> None:
     """List the tasks that wait for another attempt, and why the last one failed."""
@@ -383,7 +383,7 @@ def retry(
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+    env: Env = [],  # noqa: B006 - typer's way to express "none given"
     json: Json = False,
 ) -> None:
     """Retry incidents, or begin a waiting attempt now, optionally with other limits.
@@ -403,7 +403,7 @@ def retry(
     "mlkit bpmn check --json",
 )
 def check(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
-    """Look for damage in a state folder; exits 1 where there is some.
+    """Check a state folder for damage; exits 1 if there is any.
 
     Replays every instance, and reads the whole journal and all stored values.
     """

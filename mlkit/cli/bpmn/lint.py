@@ -26,7 +26,8 @@ BROKEN = "file.broken"
 def lint(
     context: typer.Context,
     files: Annotated[
-        list[Path], typer.Argument(help="Diagrams and decision models: BPMN and DMN files.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Diagrams and decision models: BPMN and DMN files."),
     ],
     task: Annotated[
         list[str],
@@ -40,7 +41,7 @@ def lint(
 ) -> None:
     """Find all problems of diagrams and decision models.
 
-    Exits 1 when there are errors, 65 for what is not a diagram.
+    Exits 1 when there are errors, 65 for a file that is not a diagram.
     """
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
     refused: list[MlkitError] = []

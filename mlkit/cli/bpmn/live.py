@@ -58,7 +58,7 @@ class Redrawing:
         return self.clock.now()
 
     def wait(self, due: float | None, idle: bool) -> float | None:
-        """Draw, then say how long to wait."""
+        """Draw, then return how long to wait."""
         self.redraw()
         return self.clock.wait(due, idle)
 

@@ -56,7 +56,7 @@ PasswordFile = Annotated[
     typer.Option(
         "--smtp-password-file", metavar="FILE",
         help=(
-"File with the password (default: the variable "
+"File with the password of the mail server (default: the variable "
 "MLKIT_BPMN_SMTP_PASSWORD)."
 ),
     ),
@@ -100,7 +100,7 @@ DigestHour = Annotated[
 def mail_settings(
     mail_from: str, templates: Path | None, attach_limit: float, digest_hour: int
 ) -> MailSettings:
-    """Return how mail is written, as options say."""
+    """Return how mail is written, by the options."""
     from mlkit.bpmn.mail import messages
     from mlkit.bpmn.mail.composition import MailSettings
     from mlkit.bpmn.mail.texts import Templates
@@ -178,9 +178,9 @@ def list_(
 ) -> None:
     """List mails, newest first.
 
-    A mail has the address that it went to; a queued one that of its person, and the substitute to
-    whom it is forwarded while they are away. Tasks that nobody was looked up for yet count as
-    queued.
+    Each mail is listed with the address that it was sent to; a queued one with that of its person,
+    and of the substitute to whom it is forwarded while they are away. Tasks whose recipients have
+    not been looked up yet count as queued.
     """
     from mlkit.bpmn.people.recipients import forwarded_to
     from mlkit.errors import UsageError

@@ -43,7 +43,7 @@ def migrate(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Move an instance that waits to another version of its definition.
+    """Migrate a waiting instance to another version of its definition.
 
     Each element that holds a token must be in that version, by its id or by --map. What prevents
     the move is reported first, all at once; then nothing is changed, and the exit code is 1. What
@@ -86,4 +86,4 @@ def _tell(found: dict[str, Any], output: Output) -> None:
     for each in found["notes"]:
         output.note(f"changes: {each}")
     if found["differs"]:
-        output.note(f"that version would have gone another way: {found['differs']}")
+        output.note(f"that version would have taken another path: {found['differs']}")

@@ -24,7 +24,9 @@ JOURNAL_VARIABLE = "MLKIT_BPMN_JOURNAL"
 ARTIFACTS_VARIABLE = "MLKIT_BPMN_ARTIFACTS"
 SERVER_VARIABLE = "MLKIT_BPMN_SERVER"
 TOKEN_VARIABLE = "MLKIT_BPMN_TOKEN_FILE"
-Instance = Annotated[str, typer.Argument(help="Id of the instance, or the beginning of it.")]
+Instance = Annotated[
+    str, typer.Argument(metavar="INSTANCE", help="Id of the instance, or the beginning of it.")
+]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
 JournalUrl = Annotated[
     str | None,
@@ -119,7 +121,7 @@ Person = Annotated[
     typer.Option(
         "--as",
         metavar="PERSON",
-        help=("Person who does it, as recorded in the history (default: you)."),
+        help=("Person to record in the history as the one who did it (default: you)."),
     ),
 ]
 
@@ -132,7 +134,7 @@ def settings_of(
     lease: float | None = None,
     artifacts: str | None = None,
 ) -> Settings:
-    """Return the settings that options say: interpreters; timeout, CPU, memory, variables."""
+    """Return the settings of the options: interpreters; timeout, CPU, memory, variables."""
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.workers.pool import Limits
 

@@ -74,15 +74,15 @@ def complete(
     context: typer.Context,
     *,
     task: TaskName,
-    set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
+    set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to express "none given"
     person: Person = None,
     place: Place,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form.
 
-    On a terminal, secrets that the form requires and that are not given are asked for, without an
-    echo. Exits as `run` does.
+    On a terminal, required secrets that are not given are prompted for, without echo. Exits as
+    `run` does.
     """
     given = pairs(set, "--set")
     with asking(context, place) as (backend, where):
@@ -191,7 +191,7 @@ def delegate(
 def message(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="Name of the message.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the message.")],
     key: Annotated[str, typer.Option(help="Correlation key, or business key.")] = "",
     set: Values = [],  # noqa: A002, B006
     ttl: Annotated[
@@ -203,7 +203,7 @@ def message(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Send a message to the one activity that waits for it; else keep it.
+    """Send a message to the one activity that waits for it, or keep it until one does.
 
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
@@ -220,7 +220,7 @@ def message(
 def signal(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="Name of the signal.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
     set: Values = [],  # noqa: A002, B006
     place: Place,
     json: Json = False,

@@ -36,7 +36,7 @@ _STRENGTH = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 
 
 class Place(NamedTuple):
-    """The options of a command that say where its instances are."""
+    """The options of a command that name where its instances are."""
 
     state: Path
     journal: str | None

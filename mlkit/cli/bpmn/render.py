@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn import render_decisions as decisions
+from mlkit.cli.bpmn.coloured_lines import print_lines
 from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
@@ -21,8 +22,6 @@ from mlkit.errors import UsageError
 if TYPE_CHECKING:
     from mlkit.bpmn.render import Progress
     from mlkit.bpmn.render.picture import Picture
-
-COLOURS = {"done": "green", "running": "blue", "waiting": "yellow", "failed": "red", "ended": "dim"}
 
 
 class Themes(StrEnum):
@@ -44,7 +43,9 @@ class Themes(StrEnum):
 def render(
     context: typer.Context,
     *,
-    file: Annotated[Path | None, typer.Argument(help="The diagram, or a DMN file.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The diagram, or a DMN file.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -209,18 +210,3 @@ def _print(picture: Picture, progress: Mapping[str, Progress] | None) -> None:
     if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
         lines = terminal.outline(picture, progress or {})
     print_lines(lines)
-
-
-def print_lines(lines: list[list[tuple[str, str]]]) -> None:
-    """Print lines of (text, state) pieces, coloured by state on a terminal."""
-    if not sys.stdout.isatty():
-        for line in lines:
-            sys.stdout.write("".join(part for part, _ in line).rstrip() + "\n")
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for line in lines:
-        parts = ((part, COLOURS.get(name, "")) for part, name in line)
-        console.print(Text.assemble(*parts), no_wrap=True, crop=False, soft_wrap=True)

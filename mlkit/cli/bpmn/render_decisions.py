@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlkit.cli.bpmn.coloured_lines import print_lines
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.output import Output
 
@@ -84,7 +85,6 @@ def _write(drawn: Drawn, parts: list[Part], target: Path, theme: str) -> None:
 
 def _print(drawn: Drawn, parts: list[Part]) -> None:
     from mlkit.bpmn.render.decisions import text
-    from mlkit.cli.bpmn.render import print_lines
 
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print_lines(text(drawn, parts, columns))

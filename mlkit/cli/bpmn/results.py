@@ -1,4 +1,4 @@
-"""What the `mlkit bpmn` commands say of instances and tasks."""
+"""What the `mlkit bpmn` commands print about instances and tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3, "su
 def conclude(
     found: dict[str, Any], where: Where, as_json: bool, output: Output, code: int | None = None
 ) -> None:
-    """Print the state of an instance, and leave with the exit code that says it, or with `code`."""
+    """Print the state of an instance, and leave with its exit code, or with `code`."""
     if found["state"] == "running":
         output.note(f"instance {found['instance']} runs in another process")
     if as_json:

@@ -53,7 +53,7 @@ NoInput = Annotated[
 )
 def run(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The diagram, a BPMN file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The diagram, a BPMN file.")],
     var: Annotated[
         list[str],
         typer.Option(
@@ -61,7 +61,7 @@ def run(
             metavar="K=V",
             help="Process variable; a JSON value keeps its type (repeatable).",
         ),
-    ] = [],  # noqa: B006 - typer's way to say "none given"
+    ] = [],  # noqa: B006 - typer's way to express "none given"
     vars_: Annotated[
         Path | None,
         typer.Option("--vars", metavar="FILE", help="File with a JSON object of variables."),
@@ -137,7 +137,8 @@ def run(
 def resume(
     context: typer.Context,
     instance: Annotated[
-        str | None, typer.Argument(help="Id of the instance (default: all instances).")
+        str | None,
+        typer.Argument(metavar="[INSTANCE]", help="Id of the instance (default: all instances)."),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Resume all instances that have not ended.")
@@ -161,8 +162,8 @@ def resume(
     """Continue after a kill, or wait for the timers of instances that wait.
 
     With an instance, exits as `run` does; with all of them, exits 0. A server runs its instances
-    itself: the command waits until INSTANCE ends, or until nothing but a person, a message or
-    another event from outside can move it: it waits for no time, and has taken what was sent.
+    itself: the command waits until INSTANCE ends, or until only a person, a message or another
+    event from outside can advance it: no timer is pending, and all that was sent is applied.
     """
     output = of(context)
     url = choose_server(context, Place(state, journal, server, token_file))

@@ -26,7 +26,7 @@ class _Recorded(NamedTuple):
     """A scenario, and what became of it when it was played at once.
 
     Attributes:
-        notes: What it cannot say.
+        notes: What it cannot express.
         masked: The names of the secrets that are not in it.
         files: The files that were written beside it.
         differences: Where its run differs from the instance.

@@ -63,7 +63,7 @@ def list_(
     elif found:
         _show(found)
     else:
-        of(context).note("nothing that is deployed starts by itself")
+        of(context).note("no deployed definition has a schedule")
 
 
 @examples("mlkit bpmn schedules pause training", "mlkit bpmn schedules pause training/nightly")

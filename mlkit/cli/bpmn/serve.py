@@ -186,7 +186,7 @@ def serve(
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+    env: Env = [],  # noqa: B006 - typer's way to express "none given"
 ) -> None:
     """Run instances permanently, and answer over HTTP.
 

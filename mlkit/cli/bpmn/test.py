@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 )
 def play(
     context: typer.Context,
-    scenarios: Annotated[list[Path], typer.Argument(help="Scenario files (JSON).")],
+    scenarios: Annotated[
+        list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files (JSON).")
+    ],
     json: Json = False,
 ) -> None:
     """Play scenarios and compare each run with what is expected of it.
@@ -61,7 +63,7 @@ def _tell(path: Path, found: Result, place: str) -> None:
 
 
 def _days(seconds: float) -> str:
-    """Write simulated time as people say it."""
+    """Write simulated time for people."""
     from datetime import timedelta
 
     return f"{timedelta(seconds=round(seconds))} simulated"

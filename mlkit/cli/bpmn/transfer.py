@@ -25,13 +25,13 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     with_keys: Annotated[
         bool,
-        typer.Option("--with-keys", help="Export the key that signs the links of mails, too."),
+        typer.Option("--with-keys", help="Also export the key that signs the links in mails."),
     ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Write a journal with its stored values into a file, to be moved.
+    """Export a journal with its stored values to a file, to move it.
 
     The file has instances, definitions, schedules, data stores, mail, the audit log, stored values
     and working folders. A journal that a process uses is refused. The file contains all variables:
@@ -58,7 +58,7 @@ def import_(
     artifacts: ArtifactsUrl = None,
     json: Json = False,
 ) -> None:
-    """Read an exported journal into an empty one, of SQLite or PostgreSQL.
+    """Import an exported journal into an empty one, of SQLite or PostgreSQL.
 
     Every instance is replayed, and its state compared with the exported one: either everything is
     imported, or nothing.

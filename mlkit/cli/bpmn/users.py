@@ -24,7 +24,7 @@ app = group(
         "passwd": ("mlkit.cli.bpmn.users:passwd", "Change the password of a user."),
         "rights": (
             "mlkit.cli.bpmn.users:rights",
-            "Change what a user, or everybody of a @GROUP, may do.",
+            "Change what a user, or everyone in a @GROUP, may do.",
         ),
         "remove": (
             "mlkit.cli.bpmn.users:remove",
@@ -96,7 +96,7 @@ def rights(
     users: File,
     json: Json = False,
 ) -> None:
-    """Change what a user, or everybody of a @GROUP, may do.
+    """Change what a user, or everyone in a @GROUP, may do.
 
     Groups are those of the people file. Changed rights apply at once.
     """

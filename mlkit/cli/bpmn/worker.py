@@ -34,7 +34,7 @@ def worker(
             metavar="NAME=MODULE:FUNCTION",
             help="Function that executes the tasks of a topic (repeatable).",
         ),
-    ] = [],  # noqa: B006 - typer's way to say "none given"
+    ] = [],  # noqa: B006 - typer's way to express "none given"
     topics: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Topics to fetch (default: those of --task)."),
@@ -82,12 +82,12 @@ def worker(
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+    env: Env = [],  # noqa: B006 - typer's way to express "none given"
 ) -> None:
     """Run external tasks and scripts of a server, in isolated processes on this machine.
 
     A script task with a topic is run as it would be by the server: its variables, the files of
-    the working folder and stored values are brought here, and what it leaves is brought back.
+    the working folder and stored values are fetched, and its results are sent back.
     For other tasks, --task names a function: it gets the variables that its parameters name; a
     dictionary that it returns is published. BpmnError throws a BPMN error; any other exception is
     a failed attempt. On SIGTERM no more tasks are fetched, running ones may end within

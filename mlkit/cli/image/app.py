@@ -56,7 +56,7 @@ app = group(
         ),
         "clean": (
             "mlkit.cli.image.run:clean",
-            "Remove the containers and images that interrupted runs have left in the engine.",
+            "Remove the containers and images that interrupted runs left behind in the engine.",
         ),
     },
 )

@@ -41,7 +41,7 @@ HOLDS = {
 )
 def build(
     context: typer.Context,
-    kind: Annotated[Kind, typer.Argument(help="Kind of the base image.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="Kind of the base image.")],
     tag: Annotated[
         str | None,
         typer.Option(

@@ -1,6 +1,6 @@
 """`mlkit image slim --ci`: groups, annotations and summaries of CI services, by their environment.
 
-All of it goes to standard error, so that standard output keeps the result. What the app has said
+All of it goes to standard error, so that standard output keeps the result. What the app has printed
 can be quoted in any of it: nothing of that may become a command of the service.
 """
 

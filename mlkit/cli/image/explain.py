@@ -48,7 +48,7 @@ def explain(
             except MlkitError as error:
                 if original is not None:
                     raise
-                of(context).note(f"the original is not looked at: {error.message}")
+                of(context).note(f"the original is not compared: {error.message}")
             found = [explainer.explain(each) for each in paths]
     if json:
         fields = {"image": image, "original": source.image.source if source else None}

@@ -35,7 +35,7 @@ Probes = Annotated[
         "--probe",
         metavar="PROBE",
         help=(
-            "Question to ask the app (repeatable): http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, "
+            "Probe of the app (repeatable): http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, "
             "exec:CMD, log:REGEX or exit:CODE."
         ),
     ),
@@ -215,7 +215,7 @@ def read_compose(file: Path | None, service: str | None, network: str) -> Compos
 
     Raises:
         UsageError: One is given without the other, or --network as well.
-        BadData: The file says what is not understood.
+        BadData: The file has something that is not understood.
     """
     from mlkit.errors import UsageError
     from mlkit.image.compose import read

@@ -117,7 +117,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove the containers and images that interrupted runs have left in the engine."""
+    """Remove the containers and images that interrupted runs left behind in the engine."""
     from mlkit.image.run.engine.engine import Engine
 
     with contextlib.closing(Engine()) as engine:

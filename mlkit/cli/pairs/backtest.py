@@ -142,7 +142,7 @@ def _formats(out: Output, layout: str | None, tables: TableFormat) -> tuple[Any,
 
     old: dict[str | None, TableFormat] = {"csv": "csv", "parquet": "parquet"}
     if layout in old:
-        out.note(f"note: --format {layout} is the format of price files now: say --table-format")
+        out.note(f"note: --format {layout} is now the format of price files: use --table-format")
         return None, old[layout]
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--format {layout}: none of {', '.join(LAYOUTS)}")

@@ -244,7 +244,7 @@ def load(
     if expected is not None and data.content_hash != expected:
         raise BadData(
             f"{data.source}: its content differs from the run's (SHA-256 {expected[:12]}...)",
-            hint="restore the file, or run anew without --from",
+            hint="restore the file, or start a new run without --from",
         )
     for each in (*data.notes, *data.repairs):
         out.note(f"note: {each}")

@@ -75,7 +75,7 @@ def packages_of(kind: str, apt: Apt | None = None) -> list[str]:
             found = [name for name in names if name in known]
             if not found:
                 hint = "run `apt-get update`"
-                raise ServiceUnavailable(f"apt knows no package {names[0]}", hint=hint)
+                raise ServiceUnavailable(f"apt has no package {names[0]}", hint=hint)
             wanted.append(found[0])
     return wanted if kind == "static" else apt.with_dependencies(wanted)
 

@@ -17,10 +17,11 @@ from typing import IO, Any, Protocol, cast
 
 from mlkit.errors import UsageError
 from mlkit.image.choices import COMPRESSION, Compression
-from mlkit.image.filesystem.archive import CHUNK, Part
+from mlkit.image.filesystem.archive import CHUNK
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.filesystem.platforms import here as here
 from mlkit.image.filesystem.referrers import INDEX, MANIFEST, describe
+from mlkit.image.filesystem.store import Part
 from mlkit.zstd import ZstdFile
 
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3

@@ -181,7 +181,7 @@ class Loader:
 
 
 def _own_places(elf: Elf, path: str) -> tuple[str, ...]:
-    """Return where an ELF file itself says that its libraries are."""
+    """Return where an ELF file itself looks for its libraries."""
     origin = "/" + path.rpartition("/")[0]
     return tuple(_expand(place, origin) for place in elf.runpath if place)
 
@@ -203,7 +203,7 @@ def list_configured(inventory: Inventory) -> list[str]:
 
 
 def name_services(inventory: Inventory) -> set[str]:
-    """Name the libraries that glibc loads for users, groups and hosts, as `nsswitch.conf` says."""
+    """Name the libraries that glibc loads for users, groups and hosts by `nsswitch.conf`."""
     text = (inventory.read_path("etc/nsswitch.conf") or b"").decode(errors="replace")
     lines = (line.partition("#")[0].partition(":")[2] for line in text.splitlines())
     return BUILT_IN | {f"libnss_{word}" for line in lines for word in line.split()}

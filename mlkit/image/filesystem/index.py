@@ -12,15 +12,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlkit.errors import BadData
 from mlkit.image.filesystem import platforms
 from mlkit.image.filesystem.platforms import Refused
 from mlkit.image.filesystem.referrers import INDEX
-
-if TYPE_CHECKING:
-    from mlkit.image.filesystem.archive import Store
+from mlkit.image.filesystem.store import Store
 
 ROOT = "index.json"
 """The document of a layout that leads to all others."""
@@ -65,7 +63,7 @@ class Dropped:
     Attributes:
         kind: Such as `attestation-manifest`.
         digest: Of its manifest.
-        platform: That of the image that it is about, if the index says so.
+        platform: That of the image that it is about, if the index states it.
     """
 
     kind: str
@@ -261,5 +259,5 @@ def _described(store: Store, entry: dict[str, Any]) -> dict[str, Any]:
 
 def _check_size(name: str, entry: dict[str, Any], size: int) -> None:
     if entry.get("size", size) != size:
-        text = f"{name}: {size} bytes, but its descriptor says {entry['size']}"
+        text = f"{name}: {size} bytes, but its descriptor states {entry['size']}"
         raise BadData(text, hint="the archive is damaged")

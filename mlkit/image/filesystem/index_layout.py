@@ -59,7 +59,7 @@ class IndexLayout:
         self._blobs = build.make_blobs(folder)
 
     def add(self, image: Listed, built: Built, attest: Attest | None = None) -> Member:
-        """Add the result for one platform; return what the index says of it.
+        """Add the result for one platform; return its entry of the index.
 
         Args:
             image: The original, whose platform the result has.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal, cast
 
 from mlkit.errors import BadData
-from mlkit.image.filesystem.archive import CHUNK, DAMAGED, Image, Layer, Part
+from mlkit.image.filesystem.archive import CHUNK, DAMAGED, Image, Layer
+from mlkit.image.filesystem.store import Part
 from mlkit.progress import Progress, silent
 
 Kind = Literal["file", "directory", "symlink"]

@@ -24,7 +24,7 @@ MACHINES = {
 HANDLERS = Path("/proc/sys/fs/binfmt_misc")
 """Where the kernel lists the emulators that it starts for programs of other machines."""
 REFERENCE, SUBJECT = "vnd.docker.reference.type", "vnd.docker.reference.digest"
-"""The annotations of a manifest that says something about another one: an attestation."""
+"""The annotations of a manifest that describes another one: an attestation."""
 PROCESSOR = Path("/proc/cpuinfo")
 """Where the kernel lists what the processor has."""
 LEVELS = {

@@ -1,4 +1,4 @@
-"""What says something about an image from beside it: OCI artifacts that name it as `subject`.
+"""What describes an image from beside it: OCI artifacts that name it as `subject`.
 
 The image stays as it is, and its digest too. A layout lists such a manifest in `index.json`; a
 registry lists it by its referrers API, or by the tag that stands in for it

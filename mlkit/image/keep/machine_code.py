@@ -1,6 +1,6 @@
 """Literals of compiled programs: Go and Rust keep theirs joined, with no zero byte between them.
 
-Where a literal begins, and how long it is, only the code says that uses it: it loads an address,
+Where a literal begins, and how long it is, only the code that uses it shows: it loads an address,
 and near by a length. Pointers in data have the length beside them.
 """
 

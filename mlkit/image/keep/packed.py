@@ -31,7 +31,7 @@ def of_zip(data: bytes) -> Iterator[tuple[str, bytes, Words]]:
     """Read the Python code of a zip archive; what is damaged holds none.
 
     Returns:
-        The name of each member, what it holds, and what it says.
+        The name of each member, what it holds, and its words.
     """
     left = MOST
     try:
@@ -62,7 +62,7 @@ def of_bundle(data: bytes) -> Iterator[tuple[bytes, Words]]:
     """Read the compiled code in the archive of a program of PyInstaller.
 
     Returns:
-        What each module and script holds, and what it says; its own modules lie in the archive.
+        What each module and script holds, and its words; its own modules lie in the archive.
     """
     at = data.rfind(COOKIE, max(0, len(data) - (64 << 10)))
     if at < 0 or len(data) < at + 24:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 LARGEST = 32 << 20
-"""Bytes of the file beyond which it is begun anew."""
+"""Bytes of the file beyond which it is begun again."""
 RULES = ("python_imports.py", "names.py", "source_words.py", "system.py")
 """The modules whose rules decide what is read from a source."""
 

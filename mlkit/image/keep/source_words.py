@@ -194,7 +194,7 @@ def _of_literals(text: str, starts: bool) -> Words:
 
 def _of_python(data: bytes) -> Words:
     tree = tree_of(data)
-    if not tree.body and data.strip():  # of another Python: all that it says may count
+    if not tree.body and data.strip():  # of another Python: all its words may count
         return _of_all(data.decode(errors="replace"), starts=bool(PYTHON_STARTS.search(data)))
     found = Words(literals=set(_constants(tree)), starts=bool(PYTHON_STARTS.search(data)))
     found.by_name = bool(BY_NAME.search(data))

@@ -84,7 +84,7 @@ def records(
     kept: Container[str],
     below: Inventory | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Write the database anew: the entries of some packages, with those files that are kept.
+    """Write the database again: the entries of some packages, with those files that are kept.
 
     Args:
         inventory: The image that the packages come from.

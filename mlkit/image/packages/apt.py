@@ -184,7 +184,7 @@ def _sources(suite: str | None) -> list[str]:
     """
     own = _own_sources()
     if not own:
-        raise ServiceUnavailable("apt knows no archive of Debian or Ubuntu",
+        raise ServiceUnavailable("apt has no archive of Debian or Ubuntu configured",
                                  hint="run `apt-get update`")  # fmt: skip
     home = min((codename for _, codename, _ in own), key=len)
     lines = []

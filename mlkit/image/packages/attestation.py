@@ -115,7 +115,7 @@ def _run(arguments: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServiceUnavailable(f"{COSIGN} does not sign: {error}") from error
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         hint = "--sign-key is what cosign takes for --key; its password is in COSIGN_PASSWORD"
         raise ServiceUnavailable(f"{COSIGN} does not sign: {lines[-1]}", hint=hint)
     return done.stdout.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Which distribution an image is of, as `os-release` says."""
+"""Which distribution an image is of, by its `os-release`."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Tracker:
         release = read_release(inventory).get("VERSION_CODENAME", "")
         try:
             if not self._knows(release):
-                text = f"{self.source}: knows no release {release or 'without a name'!r}"
+                text = f"{self.source}: has no release {release or 'without a name'!r}"
                 raise BadData(text, hint="it is about Debian's releases")
             return sorted({each for package in packages for each in self._of(package, release)})
         except (AttributeError, KeyError, TypeError) as error:
@@ -188,6 +188,6 @@ def _run(command: list[str]) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServiceUnavailable(f"{GRYPE} fails: {error}") from error
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         raise ServiceUnavailable(f"{GRYPE} fails: {lines[-1]}", hint="see `grype db status`")
     return done.stdout

@@ -9,14 +9,12 @@ from mlkit.image.run.trace import Method
 BLIND: dict[Method, str] = {
     "ptrace": "",
     "fanotify": "Traced by fanotify, not by ptrace: what was only looked at was not seen, and no"
-    " trial could tell what the result lacks; only the comparison speaks for it.",
+    " trial could tell what the result lacks; only the comparison supports it.",
     "none": "No run was traced, neither by ptrace nor by fanotify: what is kept follows from the"
-    " files alone, and only the comparison speaks for it.",
+    " files alone, and only the comparison supports it.",
 }
 """What a way of tracing does not see."""
-NOTHING = (
-    "There is nothing to gain: the result would be no smaller, and the original is left as it is."
-)
+NOTHING = "There is nothing to gain: the result would be no smaller, and the original is unchanged."
 SHOWN = 5
 """Paths that a caveat lists."""
 

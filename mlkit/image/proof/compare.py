@@ -294,7 +294,7 @@ def _answers(originals: Sequence[Answer], candidate: Answer | None) -> list[Diff
     if candidate.status not in {each.status for each in originals}:
         return [Difference(what, _describe_answer(one), _describe_answer(candidate), "broken")]
     if one.explored and len({each.body for each in originals}) > 1:
-        return []  # nobody has asked for it, and it says something else each time
+        return []  # nobody has asked for it, and its output differs each time
     return [*_headers(originals, candidate, what), *_body(originals, candidate, what)]
 
 

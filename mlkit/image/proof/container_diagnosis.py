@@ -25,8 +25,8 @@ class Watched:
     """What watching a container showed.
 
     Attributes:
-        before: What the engine said of it at first.
-        after: What the engine said of it in the end.
+        before: The engine's description of it at first.
+        after: The engine's description of it in the end.
         first: Its processes at first; none: they cannot be distinguished from those of the machine.
         last: Its processes in the end.
         seconds: How long it was watched.
@@ -41,7 +41,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class ContainerDiagnosis:
-    """What is to be said of a container.
+    """What is to be reported of a container.
 
     Attributes:
         findings: What is wrong.

@@ -96,7 +96,7 @@ def _in_order(lists: list[list[str]]) -> Shared:
 def _common(shared: list[str], gaps: set[int], words: list[str]) -> Shared:
     """Narrow what some lists share to what one more list shares with them.
 
-    A gap says "something else may be here". It arises where either list has words that the other
+    A gap means "something else may be here". It arises where either list has words that the other
     has not, and every gap of before remains one, at the place to which the words around it moved:
     a text that was once seen to vary there is not taken for a constant because one more text
     happens to agree.

@@ -20,7 +20,7 @@ def insist(
 
     Args:
         action: What to do, and to return.
-        disturbed: Whether an error says that another client was in the way.
+        disturbed: Whether an error shows that another client was in the way.
         seconds: How long to begin again.
         pause: Seconds before each new attempt, so that the other one gets ahead.
         attempts: How often to try it at least, however long that takes.

@@ -81,7 +81,7 @@ def _target(engine: Engine, name: str) -> Container:
         raise InputMissing(f"no such container: {name}", hint="`docker ps` lists what runs")
     facts = found.facts()
     if facts["State"]["Status"] != "running":
-        hint = "start it; `mlkit image doctor` says why an image does not stay up"
+        hint = "start it; `mlkit image doctor` reports why an image does not stay up"
         raise BadData(f"{name}: not running but {facts['State']['Status']}", hint=hint)
     shared = facts["HostConfig"].get("PidMode")
     if shared not in OWN:

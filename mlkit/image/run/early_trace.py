@@ -32,7 +32,7 @@ def trace_early(runner: Runner, source: Source, options: Options) -> EarlyTrace 
     """Trace what the config starts, and read ahead what a base is made of.
 
     The files may show that a script is translated, and later runs that an init is needed: then
-    this run is no use, and what the result starts is traced anew.
+    this run is no use, and what the result starts is traced again.
 
     Returns:
         None if the image starts nothing; that is reported once it is opened.

@@ -37,7 +37,7 @@ class Exploration:
     Attributes:
         crawl: Follow the links of its pages, and look for an OpenAPI document.
         document: An OpenAPI document, if the user gave one.
-        path: Where the app serves one, if the user said so.
+        path: Where the app serves one, if the user named it.
         port: Of the app, if no probe names one.
     """
 

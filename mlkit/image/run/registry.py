@@ -157,7 +157,7 @@ class Repository:
     def _send(self, method: str, path: str, content: dict[str, Any]) -> requests.Response:
         url = urljoin(self._base, path)
         content = {"timeout": PATIENCE, "auth": self._authorize, **content}
-        if isinstance(data := content.get("data"), Path):  # opened anew for each attempt
+        if isinstance(data := content.get("data"), Path):  # opened again for each attempt
             with data.open("rb") as stream:
                 return self._session.request(method, url, **content | {"data": stream})
         return self._session.request(method, url, **content)

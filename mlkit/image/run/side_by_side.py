@@ -17,7 +17,7 @@ from mlkit.image.run.trace import Trace, failed_lookups
 from mlkit.progress import Progress, silent
 
 RUNS = 3
-"""Fresh runs of the original, from which noise is learnt."""
+"""Fresh runs of the original, from which noise is learned."""
 STEPS = RUNS + 2
 BLIND = "ptrace is refused here: failed look-ups of the candidate were not seen."
 

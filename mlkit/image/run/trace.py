@@ -31,7 +31,7 @@ class Trace:
         opened: Opened or executed.
         statted: Looked at.
         missed: Looked for and not there; of what could not be made, the directory.
-        orphaned: A process asked for its parent and learnt that it is process 1.
+        orphaned: A process asked for its parent and learned that it is process 1.
         method: How it was seen; `fanotify` sees opened files only, `none` nothing.
         calls: The names of the system calls that its processes made; only ptrace sees them.
     """

@@ -112,7 +112,7 @@ def _begin(
 
 
 def with_links(trace: Trace, files: FileSystem) -> Trace:
-    """Add the links that lead to what was opened: fanotify tells where files are, not by which way.
+    """Add the links that lead to what was opened: fanotify reports files, not the paths to them.
 
     Args:
         trace: What was seen.

@@ -230,7 +230,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a table of rows that have the same names, whole or not at all.
 
     Raises:
-        UsageError: The name tells no format.
+        UsageError: The name has no known suffix.
         InputMissing: The file cannot be written.
     """
     import pyarrow as pa

@@ -133,7 +133,7 @@ class Assembler:
         return self._missing[column] < self._halted_after
 
     def _count_awaited(self) -> None:
-        """Count anew whom the open bars wait for, after somebody was halted or came back."""
+        """Count again whom the open bars wait for, after somebody was halted or came back."""
         awaited = [self._is_awaited(column) for column in range(len(self.tickers))]
         self._awaited = sum(awaited)
         for time, bar in self._open.items():

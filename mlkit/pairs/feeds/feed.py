@@ -146,7 +146,7 @@ def reconnecting(
 ) -> Iterator[Batch | Broken]:
     """Read a feed, and take it up again with growing waits whenever it breaks.
 
-    The waits double from half a second to a minute, and start anew once records came. A replay
+    The waits double from half a second to a minute, and start again once records came. A replay
     does not break: what is wrong with it stays wrong.
 
     Raises:

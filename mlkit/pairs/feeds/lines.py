@@ -24,7 +24,7 @@ class LinesFeed:
 
     A line that begins with `{` is JSON; the first line that does not is the header of CSV. What was
     read cannot be read again: after a restart, whoever writes goes on with what was not taken, or
-    begins anew: bars that are closed are late, and dropped.
+    begins again: bars that are closed are late, and dropped.
     """
 
     is_replay = False

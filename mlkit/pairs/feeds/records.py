@@ -3,7 +3,7 @@
 Topics hold records as JSON objects: `time` in ISO 8601 and UTC, `ticker`, `close`, and of the
 others those that are known. Feeds may also write `price` or `last` for the close, `symbol` for the
 ticker, `date` or `timestamp` for the time, and a time as seconds, milliseconds, microseconds or
-nanoseconds since 1970, which their size tells apart.
+nanoseconds since 1970, which differ by their size.
 """
 
 from __future__ import annotations

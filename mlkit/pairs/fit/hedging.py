@@ -20,7 +20,7 @@ class LeastSquares:
     Attributes:
         hedge_ratio: The slope.
         hedge_ratio_error: Its conventional standard error; with cointegrated series the
-            estimate is better, and its distribution another, than that says.
+            estimate is better, and its distribution another, than that suggests.
         intercept: The constant.
         r_squared: Share of y's variance.
     """
@@ -86,7 +86,7 @@ def kalman(y: Series, x: Series, drift: float = Signal.drift) -> Filtered:
     """Follow y = intercept + hedge ratio * x with coefficients that walk at random.
 
     In one bar the coefficients move by `drift / (1 - drift)` of what one bar's observation
-    tells about them: the state noise is that share of R (X'X / T)^-1, and R is the residual
+    reveals about them: the state noise is that share of R (X'X / T)^-1, and R is the residual
     variance of least squares. So neither series' unit matters. The start is diffuse.
 
     Raises:

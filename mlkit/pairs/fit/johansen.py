@@ -50,7 +50,7 @@ def johansen(
         lags: Lagged changes in the regression.
         trend: Deterministic terms outside the relations: nothing, a constant, and powers of time
             that are taken out of the levels first, as in statsmodels' `coint_johansen`.
-        restricted: Keep the constant inside the relations, which says that the series do not
+        restricted: Keep the constant inside the relations, which means that the series do not
             drift; by default it is outside.
         season: Length of a season in bars, for which centred dummies are added.
 

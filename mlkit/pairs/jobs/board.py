@@ -1,6 +1,6 @@
 """What running jobs show of themselves: a file each beside their embedded log, for pages.
 
-It is a view: it is not synced, and what cannot be written stops nobody. A lock says whether the
+It is a view: it is not synced, and what cannot be written stops nobody. A lock shows whether the
 process lives; a file stays when its process has ended, until another one of the job begins.
 """
 
@@ -117,7 +117,7 @@ class Board:
 
 
 def read(log: str | Path) -> list[dict[str, Any]]:
-    """Return what the jobs of an embedded log show, by name; `runs` says whether one lives."""
+    """Return what the jobs of an embedded log show, by name; `runs`: whether one lives."""
     return list(_read(Path(log) / FOLDER))
 
 

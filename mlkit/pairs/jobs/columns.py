@@ -1,7 +1,7 @@
 """Records of a batch as columns, all at once: a fast way for plain ones, with the same outcome.
 
 A plain record is a JSON object of numbers and ASCII text. A batch with any other record, and a data
-frame with any other value, goes through `mlkit.pairs.jobs.rows`, which also says what is wrong.
+frame with any other value, goes through `mlkit.pairs.jobs.rows`, which also reports what is wrong.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class Job:
         return JobRaised(error.message + times, error.trace, hint=hint)
 
     def _session(self) -> None:
-        """Take part in the group once; the copies of the file are made anew."""
+        """Take part in the group once; the copies of the file are made again."""
         self._copies.clear()
         log = open_log(self._plan.log)
         try:

@@ -28,7 +28,7 @@ def encode(value: Any) -> bytes:
     """Return a state as bytes.
 
     Raises:
-        BadData: Something in it cannot be kept; the message says where it is.
+        BadData: Something in it cannot be kept; the message states where it is.
     """
     try:
         return msgspec.msgpack.encode(_pack(value, "state"))

@@ -86,7 +86,7 @@ class LiveEngine:
 
     A close that is missing (NaN, or no entry) is a missing bar of its ticker: its pairs decide
     nothing, their orders wait, and the last close values them. A ticker is delisted by `delist`, or
-    by so many missing closes in a row as `delisted_after` says. Memory does not grow with time:
+    by so many missing closes in a row as `delisted_after` defines. Memory does not grow with time:
     each step returns what happened, and forgets it.
 
     Args:
@@ -98,7 +98,7 @@ class LiveEngine:
             not hold them.
 
     Raises:
-        UsageError: A ticker appears twice, or nothing says what a year is.
+        UsageError: A ticker appears twice, or the bars per year are missing.
     """
 
     take: Take
@@ -224,7 +224,7 @@ class LiveEngine:
             close: Closes; NaN or no entry is a missing one.
             open: Opens, at which orders fill; where they are missing, or all, closes do.
             dividends: Cash per share that is paid before this bar.
-            bids: Quotes at which orders sell; where they are missing, they fill as said above.
+            bids: Quotes at which orders sell; where they are missing, they fill as described above.
             asks: Quotes at which orders buy.
 
         Raises:

@@ -66,7 +66,7 @@ class Evidence:
         if self.function is None:
             return None
         try:
-            return None if self.function(dict(figures)) else "the rule of evidence says no"
+            return None if self.function(dict(figures)) else "the rule of evidence is false"
         except (Exception, SystemExit) as error:
             raise BadData(f"the rule of evidence: {type(error).__name__}: {error}") from error
 

@@ -31,7 +31,7 @@ class RunPlan:
     Attributes:
         feed: The name of its feed.
         tickers: Those that it knows.
-        pairs: Given pairs; none if they are chosen anew in each window.
+        pairs: Given pairs; none if they are chosen again in each window.
         settings: Those of a backtest.
         bars_per_year: Bars per year.
         delisted_after: Missing bars in a row that mean a delisting; 0: none do.

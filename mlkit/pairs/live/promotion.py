@@ -1,6 +1,6 @@
 """Pairs of a universe that are promoted to trading by evidence, and retired without it.
 
-All pairs are watched at every bar. Every so many bars all of them are screened anew on the last
+All pairs are watched at every bar. Every so many bars all of them are screened again on the last
 formation period, with false discoveries controlled over all that were tested; what passes and
 satisfies the rule of evidence is fitted on that period and trades. A pair that trades is retired
 when its figures satisfy the rule no longer; the test is not asked again, since a test that is

@@ -175,7 +175,7 @@ def end_of(day: str, plan: RunPlan) -> int:
     try:
         following = date.fromisoformat(day) + timedelta(days=1)
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"'{day}' is no day", hint="2024-01-31") from error
+        raise UsageError(f"'{day}' is not a day", hint="2024-01-31") from error
     midnight = datetime.combine(following, clock(), ZoneInfo(plan.timezone))
     return round(midnight.timestamp()) * 10**9
 

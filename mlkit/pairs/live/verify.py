@@ -185,7 +185,7 @@ def _rolling(prices: Prices, plan: RunPlan) -> Iterator[Window]:
 
 
 def _plan_promoted(log: Log, prices: Prices, plan: RunPlan) -> Iterator[Window]:
-    """Plan the promoted pairs, fitted anew on the bars before they began."""
+    """Plan the promoted pairs, fitted again on the bars before they began."""
     from mlkit.pairs.fit.formation import fit
 
     ends = {each["number"]: each["bar"] + 1 for each in read_all(log, "promotions")

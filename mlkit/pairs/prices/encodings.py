@@ -1,4 +1,4 @@
-"""The encodings of price files: those that can be told from their bytes, and the one named."""
+"""The encodings of price files: those that can be recognised by their bytes, and the one named."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def to_utf8(content: bytes, source: str, encoding: str | None) -> tuple[bytes, s
     """Return text as UTF-8 without a byte order mark, and a note on how it was read.
 
     Raises:
-        BadData: The text is not in the encoding that was named or found, or none can be told.
+        BadData: The text is not in the encoding that was named or found, or none can be recognised.
         UsageError: There is no such encoding.
     """
     if encoding is not None:

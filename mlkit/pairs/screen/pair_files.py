@@ -99,7 +99,7 @@ def _beta(text: str) -> float:
 def read_pairs(path: Path) -> list[GivenPair]:
     """Read pairs from a CSV with the columns y, x and optionally hedge_ratio (or beta).
 
-    Where the screen wrote it, the file tells on which bars the pairs were screened.
+    Where the screen wrote it, the file records on which bars the pairs were screened.
 
     Raises:
         InputMissing: The file cannot be read.
@@ -117,7 +117,7 @@ def read_pairs(path: Path) -> list[GivenPair]:
             if not pairs:
                 raise BadData(
                     f"{path}: there is no pair in it",
-                    hint="if the screen passed none, it found nothing that it can vouch for",
+                    hint="if the screen passed none, it found no significant pair",
                 )
             return pairs
     except OSError as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -142,19 +141,3 @@ def portion_of(progress: Progress, done: int, total: int) -> Report:
         progress(done + done_of_part, total)
 
     return report
-
-
-Method = Callable[[Universe, "Criteria", "Resources", Progress], Ranking]
-
-
-def method(name: str) -> Method:
-    """Return the ranking function of a method."""
-    from mlkit.pairs.screen.testing import by_cointegration
-
-    methods: dict[str, Any] = {
-        "cointegration": by_cointegration,
-        "correlation": by_correlation,
-        "distance": by_distance,
-    }
-    found: Method = methods[name]
-    return found

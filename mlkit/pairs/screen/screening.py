@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,21 @@ from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Matrix, Panel, Trend
 from mlkit.pairs.screen.criteria import Criteria, Resources, Scale
 from mlkit.pairs.screen.null import null_of
-from mlkit.pairs.screen.ranking import Ranking, method
+from mlkit.pairs.screen.ranking import Ranking, by_correlation, by_distance
 from mlkit.pairs.screen.significance import adjust, mackinnon
+from mlkit.pairs.screen.testing import by_cointegration
 from mlkit.pairs.screen.universe import Universe
 from mlkit.progress import Progress, silent
 
 # A hedge that explains less of the other leg's variance than this is not a hedge.
 HEDGES_LITTLE = 0.1
+
+RANKINGS: dict[str, Callable[[Universe, Criteria, Resources, Progress], Ranking]] = {
+    "cointegration": by_cointegration,
+    "correlation": by_correlation,
+    "distance": by_distance,
+}
+"""How each method ranks the pairs."""
 
 STATIONARY_ALPHA = 0.05
 """The share of tickers wrongly called stationary that is accepted (Benjamini and Hochberg)."""
@@ -145,7 +154,7 @@ def screen(
     resources = Resources(threads, checkpoint, cluster)
     found = Ranking.empty()
     if universe.pairs > 0:
-        found = method(criteria.method)(universe, criteria, resources, progress)
+        found = RANKINGS[criteria.method](universe, criteria, resources, progress)
     return Screen(
         pairs=tuple(_passing(universe, found, criteria)),
         tickers=tickers,

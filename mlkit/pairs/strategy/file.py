@@ -56,7 +56,7 @@ def reload(recorded: Reference) -> Strategy:
     strategy = load(f"{recorded.file}:{recorded.name}")
     if reference(strategy).sha256 != recorded.sha256:
         raise BadData(f"{recorded.file}: the strategy has changed since the run",
-                      hint="bring back the file as it was, or start a new run")  # fmt: skip
+                      hint="restore the file, or start a new run")  # fmt: skip
     return strategy
 
 

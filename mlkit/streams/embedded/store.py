@@ -273,7 +273,7 @@ class EmbeddedLog:
             self._catch_up()
 
     def reload(self) -> None:
-        """Read the catalogue anew, after another process has dropped segments."""
+        """Read the catalogue again, after another process has dropped segments."""
         with self._exclusive():
             self._load()
 

@@ -82,7 +82,7 @@ vector_to_json <- function(value, write, single) {
   if (single) parts[[1]] else parts
 }
 
-# What Python must be told of the columns of a frame, for pyreadr does not read it.
+# What Python must know of the columns of a frame, for pyreadr does not read it.
 columns <- function(frame) {
   of <- function(kind) unname(which(vapply(frame, inherits, logical(1), what = kind)))
   having <- function(kind, name) setNames(lapply(of(kind), function(at)
@@ -91,7 +91,7 @@ columns <- function(frame) {
        ordered = of("ordered"), whole = of("integer64"))
 }
 
-# What R stores of a value that Python can read, and what the reference says of it: vectors with
+# What R stores of a value that Python can read, and what the reference records of it: vectors with
 # names and arrays are written as the columns of a data frame, for pyreadr reads these.
 stored <- function(value) {
   if (is.data.frame(value)) {

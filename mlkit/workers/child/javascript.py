@@ -114,9 +114,9 @@ def run(
         changes = [(str(kind), str(name), _decode(each)) for kind, name, each in found["changes"]]
         ran = Ran(_decode(found["value"]), changes, str(found["printed"]))
     except (ValueError, TypeError, LookupError, RecursionError):
-        raise JavaScriptError("what it leaves cannot be read") from None
+        raise JavaScriptError("its results cannot be read") from None
     if any(kind not in _CHANGES for kind, _, _ in changes):
-        raise JavaScriptError("what it leaves cannot be read")
+        raise JavaScriptError("its results cannot be read")
     return ran
 
 

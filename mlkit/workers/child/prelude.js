@@ -85,7 +85,7 @@ globalThis.__run = (() => {
       known.set(String(name), value);
       changes.push([kind, String(name), value]);
     };
-    // A script task sets variables where it is, by its end; an expression where it says, at once.
+    // A script task sets variables where it is, by its end; an expression where it assigns, at once.
     const only = (made) => facts.all
       ? () => { throw new TypeError("a script task can only set variables by setVariable"); } : made;
     const remove = (name) => { known.delete(String(name)); changes.push(["removeVariable", name, null]); };

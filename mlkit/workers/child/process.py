@@ -23,7 +23,7 @@ def read_children() -> int:
 
 
 def reset_peak() -> None:
-    """Count the most memory anew."""
+    """Count the most memory again."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")

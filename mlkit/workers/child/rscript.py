@@ -25,7 +25,7 @@ _START = "sys.source(commandArgs(TRUE)[[1]], new.env(parent = globalenv()))"
 _PR_SET_PDEATHSIG = 1
 _EXACT = 2**53  # doubles, the numbers of R, hold all whole numbers up to here
 _BEYOND = "holds whole numbers beyond 2^53: they are integer64 in R (package bit64), or text"
-# What R is told of a stored data frame, beside where it is.
+# What R must know of a stored data frame, beside where it is.
 _FIELDS = ("zones", "ordered", "units", "whole", "dim", "named")
 _KEPT = ("whole", "dim", "named")
 _MAX_DIGITS = 4000

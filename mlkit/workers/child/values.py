@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DEPTH = 100
-# Python itself neither writes nor reads longer ones, unless told to.
+# Python itself neither writes nor reads longer ones, unless asked to.
 _MAX_INTEGER = 10**4300
 
 

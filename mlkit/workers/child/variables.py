@@ -23,7 +23,7 @@ class Thrown(Exception):
         self.code = str(code)
 
 
-# What scripts call it, and what a traceback says.
+# What scripts call it, and what a traceback calls them.
 Thrown.__name__ = "BpmnError"
 
 
@@ -138,7 +138,7 @@ def find_changed(
         elif type(value) not in _PLAIN:
             try:
                 kept = same(packed[name], _pack(value, artifacts))
-            except Exception:  # `publish` says why it cannot be stored
+            except Exception:  # `publish` reports why it cannot be stored
                 kept = False
             if not kept:
                 changed[name] = value

@@ -126,7 +126,7 @@ def test_a_context_without_features_is_a_tie():
 
 
 def test_precision_survives_a_million_equal_rows():
-    """An updated inverse would have lost its digits; the factor is computed anew."""
+    """An updated inverse would have lost its digits; the factor is computed again."""
     policy, row = LinUCB(1, 2, ridge=1e-3), np.array([[1.0, 1.0]])
     for _ in range(20):
         policy.update([0] * 50_000, np.full(50_000, 4.0), np.tile(row, (50_000, 1)))

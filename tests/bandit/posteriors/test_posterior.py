@@ -140,7 +140,7 @@ def test_a_handmade_csv_needs_three_columns_only(handmade):
         ("arm,a,b,pulls\nx,1,2,-1\n", "line 2: pulls is -1"),
         ("arm,a,b,pulls\nx,1,2,1.5\n", "line 2: pulls is '1.5', expected a whole number"),
         ('arm,a,b\n\n"x\ny",1,2\n\nz,?,1\n', "line 6: a is '?', expected a number"),
-        ("arm,a,b\nx,1,2\nx,3,4\n", "line 3: the arm 'x' was there before"),
+        ("arm,a,b\nx,1,2\nx,3,4\n", "line 3: the arm 'x' appears twice"),
         ("context,arm,a,b\nu,x,1,2\nu,x,1,2\n", "line 3: the arm 'x' in the context 'u'"),
         ("arm,a,b\nx,1,2\ny,1\n", "line 3: 2 fields, expected 3"),
         ("arm,a,b,contxt\nx,1,2,u\n", "unknown column 'contxt'"),

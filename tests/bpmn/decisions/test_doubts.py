@@ -74,7 +74,7 @@ def test_a_rule_that_no_value_passes_is_named_with_its_column(tmp_path):
 def test_outputs_that_their_column_refuses_are_named(tmp_path):
     values = '<outputValues><text>"a", "b"</text></outputValues>'
     body = table([("< 1", '"c"'), (">= 1", '"a"')], values=values)
-    assert doubts(tmp_path, body) == ['"c" is none of "a", "b"']
+    assert doubts(tmp_path, body) == ['"c" is not one of "a", "b"']
     typed = body.replace('<output name="o0">' + values, '<output name="o0" typeRef="number">')
     assert doubts(tmp_path, typed) == ['"c" is not a number', '"a" is not a number']
 

@@ -153,7 +153,7 @@ def test_a_result_that_is_no_output_value_is_null_for_a_reason(tmp_path):
     assert found.decide("result", x=3) == [1, 2]
     decided = found.evaluate("result", {"x": 2})
     assert decided.value is None
-    assert decided.trace.notes == ["result: rule 2, output: 99 is none of 1, 2"]
+    assert decided.trace.notes == ["result: rule 2, output: 99 is not one of 1, 2"]
 
 
 @pytest.mark.parametrize(("values", "result"), [("1, 2", None), ("1, 2, null", 7)])

@@ -240,9 +240,9 @@ def test_a_timer_that_says_no_time_is_an_error(problems, diagram, text):
 
 
 NEVER = [
-    ("0 0 9 ? * 6L 2020", "it never comes again"),
-    ("* * * * * ? 2020-2025", "it never comes again"),
-    ("TZ=Europe/Berlin 0 0 9 1 1 ? 2021", "it never comes again"),
+    ("0 0 9 ? * 6L 2020", "it never occurs again"),
+    ("* * * * * ? 2020-2025", "it never occurs again"),
+    ("TZ=Europe/Berlin 0 0 9 1 1 ? 2021", "it never occurs again"),
     ("*/61 * * * *", "bad minute '*/61': steps are at most 59"),
     ("0 5/60 * * * ?", "bad minute '5/60': steps are at most 59"),
     ("0 0 */24 * * ?", "bad hour '*/24': steps are at most 23"),

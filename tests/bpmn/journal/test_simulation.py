@@ -268,7 +268,7 @@ def connection() -> Iterator[WorldConnection]:
 def connect() -> WorldConnection:
     """Open a database in memory that asks its world for the time.
 
-    A function that is defined anew for each world would have all statements compiled anew.
+    A function that is defined again for each world would have all statements compiled again.
     """
     opened = sqlite3.connect(":memory:", isolation_level=None, factory=WorldConnection)
     opened.create_function("simulated_now", 0, lambda: opened.now())

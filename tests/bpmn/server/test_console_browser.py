@@ -179,5 +179,5 @@ def test_an_instance_is_moved_to_another_version_after_a_report(server, page, ax
     page.get_by_role("button", name="Show what it comes to").click()
     look(page, axe, "migration")
     page.get_by_role("button", name="Move it to version 2").click()
-    expect(page.get_by_text("It has another version.")).to_be_visible()
+    expect(page.get_by_text("It was migrated to another version.")).to_be_visible()
     expect(page.locator("#about")).to_contain_text("version 2")

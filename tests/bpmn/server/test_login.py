@@ -187,7 +187,7 @@ def test_rights_come_from_groups_and_change_at_once(server, browser):
     assert browser.get(f"{server.url}/api/v1/me").json()["roles"] == ["viewer"]
     refused = browser.get(f"{server.url}/me")
     assert refused.status_code == 403
-    assert "This is not for you" in refused.text
+    assert "You may not see this" in refused.text
     assert "Bob &lt;b&gt;" in browser.get(f"{server.url}/").text
     user_lines.set_rights(users, "bob", "participant")
     assert browser.get(f"{server.url}/me").status_code == 200

@@ -123,5 +123,5 @@ def test_in_the_console(server, client, deploy, waiting):
     token = re.search(r'name="form_token" value="([^"]+)"', shown)[1]
     given = {"form_token": token, "version": "2", "mapping": "u=v\r\n"}
     moved = server("POST", f"{page}/migrate", data=given)
-    assert "It has another version." in moved.text
+    assert "It was migrated to another version." in moved.text
     assert client.instance(instance)["version"] == 2

@@ -58,7 +58,7 @@ def test_incidents_come_before_everything_else():
 def test_what_runs_is_named_and_an_end_has_its_time_and_reason():
     tokens = [{**PLACE, "status": "working", "attempt": 1}]
     assert sentence(instance("running", tokens=tokens), PEOPLE) == "It runs Check."
-    assert sentence(instance("running"), PEOPLE) == "It is about to go on."
+    assert sentence(instance("running"), PEOPLE) == "It is about to continue."
     at = "2026-01-31 12:00:00 UTC"
     assert sentence(instance("completed"), PEOPLE) == f"It completed at {at}."
     error = {"code": "BAD", "message": "no money"}

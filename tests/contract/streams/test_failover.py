@@ -202,7 +202,7 @@ def test_a_member_that_joins_waits_for_an_open_transaction(url, log, monkeypatch
 
     def produce_and_be_joined(*arguments):
         produce(*arguments)
-        read.extend(second.poll(timeout=2.0))  # the group has begun to share anew
+        read.extend(second.poll(timeout=2.0))  # the group has begun to share again
 
     monkeypatch.setattr(log, "produce", produce_and_be_joined)
     first.commit(copied(records, target))

@@ -42,7 +42,7 @@ def listing(rng, count, text="constant text"):
 
 
 @pytest.mark.parametrize("count", [3, 60, 2000])
-def test_noise_in_many_places_is_learnt_and_nothing_else(count):
+def test_noise_in_many_places_is_learned_and_nothing_else(count):
     rng = random.Random(count)
     originals = [listing(rng, count) for _ in range(3)]
     assert alike(originals, listing(rng, count))

@@ -141,7 +141,7 @@ class Endpoints:
         Args:
             store: The posteriors.
             model: The model's name.
-            base: The begin of the posteriors file's hash.
+            base: The first digits of the posteriors file's hash.
             candidate: The same of a candidate version; None: there is none.
             share: Its share of the traffic; None: that of the settings.
         """
@@ -272,7 +272,7 @@ class Endpoints:
         *,
         logged: bool = False,
     ) -> Prediction:
-        """Answer one request; `logged`: its propensities are logged, whatever chance says."""
+        """Answer one request; `logged`: its propensities are logged in any case."""
         check_prediction(request, self._limits, place)
         variant = variants.stable if variants.candidate is None else variants.of(request)
         if self._switch is not None and (fixed := self._switch.arms()) is not None:
@@ -350,7 +350,7 @@ class Endpoints:
         place: str,
         arms: ArmFeatures,
     ) -> Decision | None:
-        """Return a decision about which business rules have their say; None: there are none."""
+        """Return a decision that business rules may change; None: there are none."""
         if self._post_process is None:
             return None
         named = request.candidates

@@ -197,8 +197,8 @@ def _list_arms(endpoints: Endpoints, limits: Limits) -> Operation:
         answers={200: Answer("A page of arms.", ArmsPage)},
         problems=_NO_UTF8 | _INVALID | _LOADING,
         parameters=(
-            Parameter("limit", "query", limit, "The most arms of the page."),
-            Parameter("after", "query", id_schema(), "The `next` of the page before."),
+            Parameter("limit", "query", limit, "Maximum number of arms of the page."),
+            Parameter("after", "query", id_schema(), "The `next` of the previous page."),
         ),
     )
 
@@ -224,7 +224,7 @@ def _one_arm(endpoints: Endpoints) -> Route:
         body=ArmParameters,
         body_required=False,
         example={"a": 1, "b": 20},
-        answers={200: Answer("It was there before.", Arm), 201: Answer("It is new.", Arm)},
+        answers={200: Answer("It existed already.", Arm), 201: Answer("It is new.", Arm)},
         problems=problems | _UNWRITABLE,
     )
     delete = Operation(
@@ -244,7 +244,7 @@ def _health(endpoints: Endpoints) -> Operation:
     return Operation(
         endpoints.status.health,
         id="getHealth",
-        summary="Report whether predictions can be served; open to everybody.",
+        summary="Report whether predictions can be served; needs no token.",
         tag="server",
         answers={200: Answer("They can.", Health)},
         problems=_LOADING,

@@ -213,7 +213,9 @@ class ArmsPage(msgspec.Struct, gc=False):
     """Arms in the order of their UTF-8 bytes."""
 
     arms: list[Arm]
-    next: Annotated[str | None, _describe("Send it as `after` to go on; null: the end.")]
+    next: Annotated[
+        str | None, _describe("Send it as `after` to get the next page; null: there is none.")
+    ]
 
 
 class Version(msgspec.Struct, gc=False):
@@ -224,7 +226,7 @@ class Version(msgspec.Struct, gc=False):
 
     model: str
     policy: str
-    file: Annotated[str, _describe("The begin of the posteriors file's hash.")]
+    file: Annotated[str, _describe("The first digits of the posteriors file's hash.")]
     decisions: int
     rewards: Annotated[float, _describe("Sum of the rewards of its decisions.")]
     mean: Annotated[float | None, _describe("Per decision; null: there is none.")]
@@ -323,7 +325,7 @@ def check_event(
     if event.event_id is not None:
         check_id(f"{place}event_id", event.event_id, EVENT_ID_BYTES)
     if event.decision_id is None and event.event_id is None:
-        hint = "an event without a decision_id carries an event_id of the client's"
+        hint = "an event without a decision_id needs an event_id of the client"
         raise RequestError(422, f"{place}event_id: missing", hint)
     if event.decision_id is not None and event.context is not None:
         hint = "the decision_id carries its context: leave one of them out"

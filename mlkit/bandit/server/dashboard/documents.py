@@ -136,7 +136,7 @@ class Overview(msgspec.Struct, gc=False):
     at: Annotated[float, _describe("When, in seconds since 1970.")]
     model: str
     policy: str
-    file: Annotated[str, _describe("The begin of the posteriors file's hash.")]
+    file: Annotated[str, _describe("The first digits of the posteriors file's hash.")]
     uptime: Annotated[float, _describe("Seconds since the start of the server.")]
     workers: int
     restarts: Annotated[int, _describe("Processes that were started again after their death.")]

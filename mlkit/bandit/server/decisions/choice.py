@@ -1,7 +1,7 @@
 """How a decision is made within limits, and how probable it was.
 
 A decision is a mixture: with the probability of `Rails.uniform` a random ranking, otherwise that of
-the policy, the first place of which is drawn anew where a maximum share binds. So its propensities
+the policy, the first place of which is drawn again where a maximum share binds. So its propensities
 are a mixture too, of the exact ones of either. Pinned arms come before all that, and are certain.
 """
 
@@ -140,7 +140,7 @@ def choose(candidates: Candidates, k: int, seed: int, rails: Rails, wanted: Want
         wanted: What to compute beside.
 
     Raises:
-        NoExactPropensities: The decision has none; the message says why.
+        NoExactPropensities: The decision has none; the message states why.
     """
     count = len(candidates)
     k = min(k, count)

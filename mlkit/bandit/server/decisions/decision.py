@@ -6,7 +6,7 @@ So any worker resolves it, after restarts too.
 
     id = base64url( kind:1 | milliseconds since 1970:6 | nonce:8
                     | number of arms:2 | fingerprint:4 of each
-                    | length of features:2 and features, if the kind says so | context | MAC:16 )
+                    | length of features:2 and features, if the kind has them | context | MAC:16 )
 
 A fingerprint is the CRC-32 of the arm's id: it finds mistakes, one of which in 4e9 would pass for
 each arm shown. It is not a secret and need not resist an attacker: who may send feedback may also

@@ -74,7 +74,7 @@ def read_fallback(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8") from error
     if not arms:
-        raise ConfigurationError(f"{path}: no arms", hint="one arm's id a line, the best first")
+        raise ConfigurationError(f"{path}: no arms", hint="one arm id per line, the best first")
     return arms
 
 

@@ -33,7 +33,7 @@ class Recorder:
     Args:
         log: The log; None: nothing is logged.
         share: Share of decisions whose propensities are logged.
-        writer: The counters of the writer, which say what workers answer with; None: unknown.
+        writer: The counters of the writer, which show what workers answer with; None: unknown.
     """
 
     def __init__(self, log: DecisionLog | None, share: float, writer: Counters | None) -> None:

@@ -41,7 +41,7 @@ class DecisionReports:
         return own, its
 
     def align(self) -> None:
-        """Begin to count anew, if a candidate has started or ended."""
+        """Begin to count again, if a candidate has started or ended."""
         if self._get(metrics.COUNTED_EPOCH) == self._tally.epoch:
             return
         names = metrics.COUNTED_STABLE, metrics.COUNTED_CANDIDATE

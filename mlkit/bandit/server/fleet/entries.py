@@ -1,4 +1,4 @@
-"""What the entries of a fleet's stream say: the messages of a host's workers."""
+"""The contents of the entries of a fleet's stream: the messages of a host's workers."""
 
 from __future__ import annotations
 

@@ -320,7 +320,7 @@ def _found(model: Model, settings: Settings, state: StateDirectory) -> bool:
         if not is_first:
             journal.set_meta({"fleet": before})
     if is_first:
-        logger.info("this host has founded the fleet %r", fleet.name)
+        logger.info("this host has created the fleet %r", fleet.name)
     return is_first
 
 

@@ -48,7 +48,7 @@ _RETRY = 0.2, 2.0
 _DRAIN = 0.2
 _HOUSEKEEPING = 5.0
 _AWAY = "the fleet's store does not take it now"
-"""What clients hear: where the store is, and what it has said, is for the log."""
+"""What clients hear: where the store is, and its answer, is for the log."""
 _RECENT = 10.0
 """Seconds for which what was appended is kept, to be appended again after a failover lost it."""
 _MOST_RECENT = 4096
@@ -161,7 +161,7 @@ class Member:
         """Follow the stream and append to it, until cancelled.
 
         Returns:
-            False: this host is not at the stream's end, and cannot get there: it has to start anew.
+            False: this host is not at the stream's end, and cannot get there: it must start again.
         """
         others = [self._append_often(), self._drain_often(), self._save_often()]
         tasks = [asyncio.create_task(each) for each in others]

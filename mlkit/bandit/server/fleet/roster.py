@@ -28,7 +28,7 @@ class Roster:
 
     Args:
         membership: The fleet.
-        counters: The counters of the writer, which say how current this host is.
+        counters: The counters of the writer, which show how current this host is.
         document: Where to publish.
     """
 

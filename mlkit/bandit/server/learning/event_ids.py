@@ -115,7 +115,7 @@ def _joined(rows: Sequence[bytes]) -> bytes:
 
 
 class EventIds:
-    """What is remembered of events, until two clocks say that their window is over.
+    """What is remembered of events, until two clocks agree that their window is over.
 
     What is changed inside a transaction is kept by `keep` after it, or undone by `discard`.
 

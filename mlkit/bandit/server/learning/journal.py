@@ -7,10 +7,10 @@ hold whole posteriors, then the rows of `journal` in their order. Compaction mov
 
 Rewards that are committed together are one row of `journal`, with a list in it.
 
-An event's id is remembered (`event_ids`) until two clocks say that its window is over. The wall
+An event's id is remembered (`event_ids`) until two clocks agree that its window is over. The wall
 clock counts from the decision if that is later than the receipt: as long as a decision is young
 enough to be accepted, its events are known. The server's running time counts from the receipt: it
-does not move when somebody sets the wall clock, so that what was learnt under a wrong one still
+does not move when somebody sets the wall clock, so that what was learned under a wrong one still
 counts once.
 """
 
@@ -90,7 +90,7 @@ _encode = msgspec.msgpack.Encoder().encode
 Posterior = tuple[float, float, float]
 _REWARDS = (Kind.REWARD, Kind.WITHDRAW)
 _FULL_HINT = "free some space on the disk of --state"
-_BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
+_BACKUP_HINT = "restore the state from a backup, or start again with another --state"
 
 
 def explain(path: Path, failure: SqliteFailure) -> MlkitError:

@@ -32,7 +32,7 @@ class ServedModel:
     Attributes:
         model: The model.
         path: The file that workers read; another one after growing.
-        new_arm_prior: Not used: the policy's parameters say what new arms are like.
+        new_arm_prior: Not used: the policy's parameters define new arms.
 
     Args:
         source: The posteriors file to load.

@@ -7,7 +7,7 @@ Its files:
     journal.sqlite        see `journal`
     posteriors-HASH/      the posteriors file that the journal starts from
     writer.sock           where the workers reach the writer
-    table-N               the posterior table of the running server; made anew at each start
+    table-N               the posterior table of the running server; made again at each start
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class StateDirectory:
         """Make sure that the journal is there, and return the key that signs decision ids.
 
         In a new state both are made, the journal first: where there is a key there was a
-        journal, and without it what was learnt is lost, which must not pass for a new start.
+        journal, and without it what was learned is lost, which must not pass for a new start.
 
         Args:
             new_key: The key of a new state; None: one that nobody else has.
@@ -218,7 +218,7 @@ class StateDirectory:
         """Write a posteriors file that came from another host, unless it is there.
 
         Raises:
-            BadData: It is not what its name says.
+            BadData: It is not of the kind in its name.
         """
         folder, _, file = name.partition("/")
         digest = hashlib.sha256(content).hexdigest()
@@ -241,8 +241,8 @@ class StateDirectory:
 _STATE_HINT = "--state names a directory that the server may write"
 _NO_STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
 _JOURNAL_HINT = (
-    "restore journal.sqlite (with its -wal) from a backup; to start anew without what was "
-    "learnt, remove the whole directory"
+    "restore journal.sqlite (with its -wal) from a backup; to start again without what was "
+    "learned, remove the whole directory"
 )
 _FLEET_HINT = (
     "start with the file and the options of the fleet's other hosts, or name a new --fleet with "

@@ -3,7 +3,7 @@
 [[filter]]                      # only arms whose feature fits may be shown
 feature = "stock"
 at_least = 1                    # or at_most, equals, one_of, none_of
-missing = "remove"              # arms without it; "keep" unless it says so
+missing = "remove"              # arms without it; "keep" unless it sets it
 
 [[pin]]
 arm = "c7"

@@ -1,1 +1,1 @@
-"""The roles of the processes, and what the workers and the writer say to each other."""
+"""The roles of the processes, and what the workers and the writer send to each other."""

@@ -109,7 +109,7 @@ class Writer:
         """Serve the workers until `stop`, and then until the last of them is gone.
 
         Raises:
-            Exception: The table could not be changed as the journal says. Only a new start,
+            Exception: The table could not be changed as the journal records. Only a new start,
                 which makes a new table, helps.
         """
         loop = asyncio.get_running_loop()

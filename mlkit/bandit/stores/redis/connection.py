@@ -1,4 +1,4 @@
-"""A connection to the primary of a Redis, made anew after each failure."""
+"""A connection to the primary of a Redis, made again after each failure."""
 
 from __future__ import annotations
 

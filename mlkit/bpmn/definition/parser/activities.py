@@ -30,7 +30,7 @@ _GENERAL = ("Exception", "RuntimeException", "Throwable")
 
 
 def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
-    """Read the fields of a `FlowNode` that say what an activity of a kind does."""
+    """Read the fields of a `FlowNode` that define what an activity of a kind does."""
     fields: dict[str, Any] = {
         "loop": loops.read(reader, element),
         "retry": _retry(reader, element),

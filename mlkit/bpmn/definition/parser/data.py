@@ -242,7 +242,7 @@ def _writes(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]
         target, sources = xml.text(xml.child(each, "targetRef")), _sources(each)
         name = reader.stores.get(target, "")
         if name and sources and sources[0] == _find_output(element):
-            message = "what all iterations leave goes to a variable, not to a data store"
+            message = "the results of all iterations go to a variable, not to a data store"
             reader.problem("data.store", each, message)
         elif name and not sources and not len(xml.children(each, "assignment")):
             change = xml.child(each, "transformation")

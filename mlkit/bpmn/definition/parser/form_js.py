@@ -16,7 +16,7 @@ from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 
 Note = Callable[[str, str], None]
-"""Takes a rule (`form.type`, say) and what is wrong."""
+"""Takes a rule (such as `form.type`) and what is wrong."""
 
 MAX_DEPTH = 30
 """Groups within groups."""
@@ -109,7 +109,7 @@ def _rows(component: dict[str, Any], place: _Place) -> Iterator[FormField]:
     """Read a list of objects that all have the same fields."""
     path = str(component.get("path") or "")
     if not path:
-        place.note("form.name", f"list {component.get('label')!r}: no path says where it is kept")
+        place.note("form.name", f"list {component.get('label')!r}: it has no path")
         return
     inner = _Place(place.note, depth=place.inside(component).depth)
     yield FormField(
@@ -221,7 +221,7 @@ def _choice(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
         listed = _feel(component.get("valuesExpression"), component, note)
         listed = Expression(str(key), "name") if listed is None and key else listed
         if listed is None:
-            note("form.options", f"field {component['key']!r}: nothing says what can be chosen")
+            note("form.options", f"field {component['key']!r}: it has no options")
         return {"type": name, "choices": listed}
     options = {_text(each["value"]): str(each.get("label") or each["value"]) for each in values}
     return {"type": name, "options": options}
@@ -230,7 +230,7 @@ def _choice(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
 def _read_computed(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
     value = _feel(component.get("expression"), component, note)
     if value is None:
-        note("form.expression", f"field {component['key']!r}: no expression says what it is")
+        note("form.expression", f"field {component['key']!r}: it has no expression")
     return {"value": value}
 
 

@@ -60,7 +60,7 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
     if zeebe is not None:
         result = replace(result, counts="numberOf", first=1)
     if result.cardinality is None and result.collection is None:
-        reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
+        reader.problem("loop.size", loop, "it has neither a collection nor a cardinality")
     return result
 
 

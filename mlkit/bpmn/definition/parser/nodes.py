@@ -154,7 +154,7 @@ def _number_flows(reader: Reader, element: Element) -> dict[str, int]:
 
 
 def _initiators(process: Element) -> tuple[str, ...]:
-    """Return the variables for who began the process: null, where `--var` does not say it."""
+    """Return the variables for who began the process: null, where `--var` does not set it."""
     found = (xml.vendor(each, "initiator") for each in xml.children(process, "startEvent"))
     return tuple(each for each in found if each)
 
@@ -264,7 +264,7 @@ def _ad_hoc(reader: Reader, element: Element) -> AdHoc:
     zeebe = xml.extension(element, "adHoc")
     listed = None if zeebe is None else zeebe.get("activeElementsCollection")
     if zeebe is not None and zeebe.get("outputCollection"):
-        reader.problem("adhoc.output", element, "it cannot gather what its activities leave")
+        reader.problem("adhoc.output", element, "it cannot collect the results of its activities")
     condition = xml.child(element, "completionCondition")
     return AdHoc(
         active=reader.expression(str(listed), element, plain="python") if listed else None,

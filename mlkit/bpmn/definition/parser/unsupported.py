@@ -16,9 +16,9 @@ _REFUSED = {
     "eventType", "variableListenerEventDefinition", "eventListener", "conditionalFilter",
     "externalWorkerInParameter", "externalWorkerOutParameter",
 }  # fmt: skip
-# What the attributes below may say without consequence, in lower case.
+# What the attributes below may have without effect, in lower case.
 _HARMLESS = ("", "false", "global")
-# Vendor attributes that say how a run goes, and that nothing here does.
+# Vendor attributes that define how a run goes, and that nothing here does.
 _REFUSED_ATTRIBUTES = {
     "variableMappingClass", "variableMappingDelegateExpression", "endDate", "caseRef",
     "triggerable", "useLocalScopeForResultVariable", "taskIdVariableName", "calledElementType",
@@ -81,7 +81,7 @@ def check(reader: Reader, root: Element) -> None:
     if ignored:
         names = sorted(set(ignored))
         listed = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
-        message = f"without consequence here ({len(ignored)} places): {listed}"
+        message = f"ignored, without effect here ({len(ignored)} places): {listed}"
         reader.warn("vendor.ignored", root, message)
 
 

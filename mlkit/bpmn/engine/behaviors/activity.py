@@ -311,7 +311,7 @@ class Activity(Behavior):
         ]
 
     def map_local_outputs(self, step: Step, activation: Activation) -> None:
-        """Set what the outputs say, from the activity's own variables, around it."""
+        """Set what the outputs define, from the activity's own variables, around it."""
         local = activation.local
         scope = step.state.scopes[local]
         if self.node.shares:

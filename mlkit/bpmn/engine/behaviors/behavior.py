@@ -218,7 +218,7 @@ class Behavior:
         raise BadData("no condition of its outgoing flows holds and none is the default")
 
     def map_outputs(self, step: Step, scope: Scope) -> None:
-        """Set what the output mappings of an event say in the scope around it."""
+        """Set what the output mappings of an event define in the scope around it."""
         if not self.node.outputs:
             return
         values: dict[str, Any] = {}
@@ -228,7 +228,7 @@ class Behavior:
         step.state.assign(scope.id, values)
 
     def map_local_outputs(self, step: Step, activation: Activation) -> None:
-        """Set what the outputs of an activity say; other nodes have no variables of their own."""
+        """Set what the outputs of an activity define; other nodes have no own variables."""
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Take an event that is meant for an activation of this node."""

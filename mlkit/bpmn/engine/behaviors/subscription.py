@@ -100,7 +100,7 @@ def matches(activation: Activation, event: AnyEvent) -> bool:
 def find_completed(step: Step, activation: Activation, event: EventDefinition) -> Activation | None:
     """Return what an event completes: itself, or the multiple event that it is a part of.
 
-    None says that other parts are missing still.
+    None: other parts are still missing.
     """
     if activation.role != "part":
         return activation
@@ -113,7 +113,7 @@ def find_completed(step: Step, activation: Activation, event: EventDefinition) -
 
 
 def publish(step: Step, activation: Activation, event: AnyEvent, outputs: Mappings = ()) -> bool:
-    """Set what the outputs of an event say, or all variables that a message or signal brings.
+    """Set what the outputs of an event define, or all variables that a message or signal brings.
 
     Returns:
         False where a mapping fails: the activation keeps what came, for a retry.

@@ -24,7 +24,7 @@ from mlkit.bpmn.expressions.feel.values import Refused
 Groups = list[str | None]
 Found = tuple[int, int, Groups]
 _FLAGS = frozenset("smixq")
-# What RE2 says of patterns that are right and beyond its limits.
+# The message of RE2 about patterns that are right and beyond its limits.
 _LIMITS = {"repetition size": REPEATED, "too large": "the pattern takes too much memory"}
 
 

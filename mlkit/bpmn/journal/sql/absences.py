@@ -1,7 +1,7 @@
 """Who stands in for whom, and who wants one mail a day: what people choose for themselves.
 
-Nothing is ever deleted: who was substitute when, and who said so, can be seen later. Every method
-that writes runs inside a transaction of the caller.
+Nothing is ever deleted: who was substitute when, and who entered it, can be seen later.
+Every method that writes runs inside a transaction of the caller.
 """
 
 from __future__ import annotations

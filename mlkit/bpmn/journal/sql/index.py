@@ -159,7 +159,7 @@ class SqlIndex:
     # -- reading ---------------------------------------------------------------------------
 
     def damage(self, row: Row, state: State) -> list[str]:
-        """Return what its tables, and an instance's row, hold otherwise than its events say."""
+        """Return what its tables, and an instance's row, hold otherwise than its events record."""
         return find_damage(self.database, row, state)
 
     def within(self, processes: Collection[str] | None) -> SqlIndex:
@@ -440,7 +440,7 @@ def _to_task(columns: tuple[Any, ...]) -> OpenTask | None:
 
 
 def _to_found(columns: tuple[Any, ...]) -> Found:
-    """Return an instance that a search finds; one that is damaged says so."""
+    """Return an instance that a search finds; one that is damaged is marked."""
     try:
         return msgspec.convert(columns, Found)
     except (ValueError, TypeError):

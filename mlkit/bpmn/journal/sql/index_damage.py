@@ -30,5 +30,5 @@ def find_damage(database: Database, row: Row, state: State) -> list[str]:
     ):
         rows = database.query(f"SELECT {columns} FROM {table} WHERE instance = ?", (row.number,))
         if set(rows) != expected:
-            found.append(f"its rows of {table} ({columns}) are not what its events say")
+            found.append(f"its rows of {table} ({columns}) are not what its events record")
     return found

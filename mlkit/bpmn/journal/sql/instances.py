@@ -182,7 +182,7 @@ class SqlInstances:
         return [self.readable(each) for each in found]
 
     def rows(self) -> list[Row]:
-        """Return all instances, oldest first; those whose rows are damaged say so."""
+        """Return all instances, oldest first; those whose rows are damaged are marked."""
         return self.select("ORDER BY number", ())
 
     def open_rows(self) -> list[Row]:

@@ -49,7 +49,8 @@ class SqlJournal:
         owner: This process, as one that owns instances.
         folder: The state folder, where artifacts and working folders are.
         url: Where others find the database, without a password; None for a file in the folder.
-        artifacts: Where hosts share stored values; None: where the journal says, or in the folder.
+        artifacts: Where hosts share stored values; None: as recorded in the journal, or in the
+            folder.
 
     Raises:
         ConfigurationError: The journal is one of a newer mlkit.
@@ -196,7 +197,7 @@ class SqlJournal:
         return self._instances.rows_of(numbers)
 
     def rows(self) -> list[Row]:
-        """Return all instances, oldest first; those whose rows are damaged say so."""
+        """Return all instances, oldest first; those whose rows are damaged are marked."""
         return self._instances.rows()
 
     def open_rows(self) -> list[Row]:
@@ -344,7 +345,7 @@ class SqlJournal:
         return self.owner.renew()
 
     def disown(self) -> None:
-        """Own nothing any more, after `holds` was false: this process may begin anew."""
+        """Own nothing any more, after `holds` was false: this process may begin again."""
         self.owner.disown()
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:

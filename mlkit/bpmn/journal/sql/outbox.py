@@ -1,6 +1,6 @@
 """The outbox: mail that is to be sent, written in the same commit as what it is about.
 
-A notice says that a user task asks for somebody; it needs neither people nor addresses, so that
+A notice records that a user task asks for somebody; it needs neither people nor addresses, so that
 every process that moves instances can write it. Whoever sends mail turns notices into mails, one
 for each recipient. A mail is leased while it is being sent: a sender that dies leaves it to
 others, at once if they see that its process is gone, and the recipient's program knows a second

@@ -54,7 +54,7 @@ class SqlSchedules:
     def replace(self, process: str, timers: Iterable[StartTimer]) -> None:
         """Let a process start at these timers, and at no other ones.
 
-        A timer that says the same as before goes on as it is: it keeps its next time, and stays
+        A timer that is the same as before goes on as it is: it keeps its next time, and stays
         paused.
         """
         known = {each.timer.element: each for each in self._find("WHERE process = ?", (process,))}
@@ -244,7 +244,7 @@ def _value(body: Any) -> Any:
 
 
 def _going_on(before: Scheduled, timer: StartTimer) -> StartTimer:
-    """Return a timer of a new version, at the next time of the old one if both say the same."""
+    """Return a timer of a new version, at the next time of the old one if both are the same."""
     if not timer.is_same(before.timer):
         return timer
     old = before.timer

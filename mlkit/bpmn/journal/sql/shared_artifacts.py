@@ -1,4 +1,4 @@
-"""Where hosts share the stored values of a journal: the journal says it to all who open it."""
+"""Where hosts share the stored values of a journal: the journal names it to all who open it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mlkit.storage.objects import open_objects
 
 
 class SharedArtifacts:
-    """The store of a journal's values, and where the journal says that it is.
+    """The store of a journal's values, and where it is, as recorded in the journal.
 
     Args:
         database: The journal's.
         folder: The state folder, which has the values, or copies of shared ones.
-        url: The shared store that this process names; None: the one that the journal says.
+        url: The shared store that this process names; None: the one recorded in the journal.
     """
 
     def __init__(self, database: Database, folder: Path, url: str | None) -> None:

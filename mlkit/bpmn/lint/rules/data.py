@@ -133,7 +133,7 @@ def find_written(node: FlowNode) -> set[str]:
 def attached(place: Place) -> Iterator[Problem]:
     """Find documents of user tasks that nothing in the diagram sets or writes.
 
-    Callables, calls and messages may bring any name: nothing is said of diagrams that have them.
+    Callables, calls and messages may bring any name: diagrams that have them are not checked.
     """
     wanted = [(node, name) for node in place.body.nodes.values() for name in _documents(node)]
     if not wanted:

@@ -109,7 +109,7 @@ def gateways(place: Place) -> Iterator[Problem]:
                 message = f"the flow has no condition, so it always holds after {node.id!r}"
                 yield Problem("flow.unconditional", "warning", each, body.flows[each].line, message)
         if node.type == "complexGateway" and len(node.incoming) > 1 and node.activation is None:
-            yield wrong("gateway.complex", node, "no activation condition says when it opens")
+            yield wrong("gateway.complex", node, "it has no activation condition")
         if node.type == "eventBasedGateway":
             yield from _event_gateway(node, body)
         if node.type == "eventBasedGateway" and not node.outgoing:

@@ -109,7 +109,7 @@ class IncidentsPage(ConsolePages):
 def _name(text: object) -> tuple[str, int]:
     found = _NAME.fullmatch(str(text))
     if found is None:
-        raise RequestError(422, f"incident: {text!r:.40} is none", "open the page again")
+        raise RequestError(422, f"incident: {text!r:.40} is not an incident", "open the page again")
     return found[1], int(found[2])
 
 

@@ -33,7 +33,7 @@ LONGEST = 4000
 """Characters of a value, or of what an attempt printed, that the page shows."""
 _DONE = {"retry": "It is tried again.", "cancel": "It is ended.", "start": "It is started.",
          "suspend": "It is suspended.", "unsuspend": "It goes on.",
-         "migrate": "It has another version."}  # fmt: skip
+         "migrate": "It was migrated to another version."}  # fmt: skip
 _ACTIONS = ("retry", "cancel", "suspend", "unsuspend")
 _PATH = "/instances/{instance}"
 
@@ -114,7 +114,9 @@ def _change(service: Service, name: str, given: Submitted, by: str) -> Row:
         return service.unsuspend(name, by)
     number = given.text("incident") or "0"
     if not (number.isascii() and number.isdigit() and len(number) < 16):
-        raise RequestError(400, f"incident: {number!r:.40} is none", "open the page again")
+        raise RequestError(
+            400, f"incident: {number!r:.40} is not an incident", "open the page again"
+        )
     variables = variables_of(given.text("variables"))
     if variables:
         # Nothing is changed for an incident that is not there any more.

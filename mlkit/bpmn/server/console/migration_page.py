@@ -37,7 +37,7 @@ class MigrationPage(ConsolePages):
         return self.console(request, "migration.html", shown)
 
     async def move(self, request: Request) -> Response:
-        """Move the instance, as the report has said."""
+        """Move the instance, as reported."""
         given, name = await self.read_submitted(request), path_parameter(request, "instance")
         version, mapping = _version(given.text("version")), mapping_of(given.text("mapping"))
 
@@ -84,5 +84,5 @@ def mapping_of(text: str) -> dict[str, str]:
 
 def _version(text: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RequestError(422, f"version: {text!r:.40} is none", "1, 2, 3, ...")
+        raise RequestError(422, f"version: {text!r:.40} is not a version", "1, 2, 3, ...")
     return int(text) if text else None

@@ -22,7 +22,7 @@ def sentence(shown: Document, directory: Directory) -> str:
     if state in _ENDS:
         return f"{_ENDS[state]} at {format_time(shown['ended'])}{_error(shown['error'])}."
     if state == "suspended":
-        return "It is suspended: nothing of it begins until somebody lets it go on."
+        return "It is suspended: nothing of it begins until somebody resumes it."
     if shown["incidents"]:
         return _describe_stop(shown["incidents"])
     stalled = [each for each in shown["waiting"] if each["for"] == "store"]
@@ -33,7 +33,7 @@ def sentence(shown: Document, directory: Directory) -> str:
         return f"It runs {_join_names(working)}."
     if shown["waiting"]:
         return _waiting(shown["waiting"], directory)
-    return "It is about to go on."
+    return "It is about to continue."
 
 
 def _error(error: Mapping[str, str] | None) -> str:

@@ -63,8 +63,8 @@ class ExternalTasks:
             f"{one}/failure": {"POST": Verb(self.fail, "Report a failed attempt.")},
             f"{one}/bpmnError": {"POST": Verb(self.throw, "Report a BPMN error.")},
             f"{one}/lock": {"POST": Verb(self.lock, "Lock a task.")},
-            f"{one}/extendLock": {"POST": Verb(self.extend, "Keep a task for longer.")},
-            f"{one}/unlock": {"POST": Verb(self.unlock, "Let anybody have a task.")},
+            f"{one}/extendLock": {"POST": Verb(self.extend, "Extend the lock of a task.")},
+            f"{one}/unlock": {"POST": Verb(self.unlock, "Unlock a task.")},
             f"{one}/retries": {"PUT": Verb(self.set_retries, "Set its retries.", "operator")},
             f"{one}/priority": {"PUT": Verb(self.set_priority, "Set its priority.", "operator")},
         }
@@ -211,7 +211,7 @@ class ExternalTasks:
         return NOTHING
 
     async def unlock(self, request: Request) -> Response:
-        """Let anybody have a task."""
+        """Unlock a task."""
         identifier = path(request, "id")
         await self._context.write(lambda it: external.unlock(it, identifier))
         await self._wake(identifier)

@@ -56,7 +56,7 @@ class Instances:
                 "DELETE": Verb(self.cancel, "Cancel an instance.", "operator"),
             },
             f"{one}/suspended": {
-                "PUT": Verb(self.suspend, "Suspend an instance, or let it go on.", "operator"),
+                "PUT": Verb(self.suspend, "Suspend an instance, or let it continue.", "operator"),
             },
             variables: {
                 "GET": Verb(self.variables, "Show the variables.", "viewer"),

@@ -219,7 +219,7 @@ def _object(value: Any, info: Mapping[str, Any]) -> Any:
 
 
 def refused_object(value: Any, form: Any, kind: Any) -> RestError:
-    """Return the error of an object that does not say what it is."""
+    """Return the error of an object that does not state what it is."""
     text = f"{len(value)} chars" if isinstance(value, str) else "no text"
     return RestError(
         500,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 def history(
     context: typer.Context,
-    topic: Annotated[str, typer.Argument(help="Topic of the log.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic of the log.")],
     log: Annotated[
         str, typer.Option(metavar="DIR|URL", help="Log: a folder, or kafka://HOST:PORT.")
     ],

@@ -78,15 +78,16 @@ def run(
     joining: Joining = NO_JOIN,
     influx: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Write the output to http://HOST:PORT/DATABASE, too."),
+        typer.Option(metavar="URL", help="Also write the output to http://HOST:PORT/DATABASE."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Process the records of topics, and write what the job returns to another topic.
 
-    The file has process(data), maybe setup(), recover(state), snapshot(), a dictionary state,
-    and RECORDS = "one". Offsets, output and state are committed at once: each record counts exactly
-    once after any crash. Runs until a signal, and commits the batch before it ends.
+    The file defines process(data), and optionally setup(), recover(state), snapshot(), a
+    dictionary state, and RECORDS = "one". Offsets, output and state are committed at once: each
+    record counts exactly once after any crash. Runs until a signal, and commits the batch before
+    it ends.
     """
     from mlkit.pairs.jobs.run import Plan, open_log
 

@@ -28,7 +28,7 @@ class LiveGroup(LazyGroup):
         ),
         "page": (
             "mlkit.cli.pairs.live.page:page",
-            "Serve the page of a run until a signal, also of one that has ended.",
+            "Serve the page of a run, active or ended, until a signal.",
         ),
         "history": (
             "mlkit.cli.pairs.live.history:history",
@@ -36,7 +36,7 @@ class LiveGroup(LazyGroup):
         ),
         "statement": (
             "mlkit.cli.pairs.live.statement:statement",
-            "Write the statement of a session: the report of a backtest, of the run up to its end.",
+            "Write the statement of a session: a backtest's report on the run until then.",
         ),
         "pause": (
             "mlkit.cli.pairs.live.control:pause",

@@ -20,7 +20,10 @@ from mlkit.cli.pairs.live.control import RunArgument
 def history(
     run: RunArgument,
     topic: Annotated[
-        str, typer.Argument(help="Topic of the run: bars, decisions, fills, account, ...")
+        str,
+        typer.Argument(
+            metavar="TOPIC", help="Topic of the run: bars, decisions, fills, account, ..."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the files to.")

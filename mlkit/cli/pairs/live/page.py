@@ -21,7 +21,7 @@ def page(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
     ] = 0,
 ) -> None:
-    """Serve the page of a run until a signal, also of one that has ended."""
+    """Serve the page of a run, active or ended, until a signal."""
     from mlkit.interruption import stoppable
     from mlkit.pairs.live.folder import RunFolder
     from mlkit.pairs.live.server.process import PageProcess

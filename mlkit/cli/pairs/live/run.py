@@ -203,7 +203,7 @@ def run(
             panel=RUN,
             min=0.01,
             metavar="DAYS",
-            text="Days for which records are kept (default: for ever).",
+            text="Days for which records are kept (default: forever).",
         ),
     ] = None,
     page: Annotated[
@@ -219,7 +219,7 @@ def run(
     ] = True,
     host: Annotated[str, _option(panel=RUN, text="Loopback address of the page.")] = HOST,
     port: Annotated[
-        int, _option(panel=RUN, min=0, max=65535, text="Port of the page; 0: a free one.")
+        int, _option(panel=RUN, min=0, max=65535, text="Port of the page; 0: any free port.")
     ] = 0,
     alert_url: Annotated[
         str | None, _option(panel=RUN, metavar="URL", text="URL to post alerts to, as JSON.")
@@ -249,7 +249,8 @@ def run(
         _option(
             panel=RUN,
             metavar="FILE",
-            text="File with its password (default: the variable MLKIT_BPMN_SMTP_PASSWORD).",
+            text="File with the password of the mail server "
+            "(default: the variable MLKIT_BPMN_SMTP_PASSWORD).",
         ),
     ] = None,
     influx: Annotated[

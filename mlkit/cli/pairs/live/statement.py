@@ -32,7 +32,7 @@ def statement(
     ] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
-    """Write the statement of a session: the report of a backtest, of the run up to its end.
+    """Write the statement of a session: a backtest's report on the run until then.
 
     A run writes one at the end of each session. Exits 1 if nothing was traded by then.
     """

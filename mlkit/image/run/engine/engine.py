@@ -142,7 +142,7 @@ class Engine:
         """Load a `docker save` archive; return the image's id.
 
         Args:
-            archive: Returns the archive in parts, anew for each attempt.
+            archive: Returns the archive in parts, again for each attempt.
         """
         try:
             # A list would be encoded as a form: `requests` streams what can only be iterated.
@@ -240,7 +240,7 @@ class Engine:
         try:
             image, _ = insist(lambda: self._client.images.build(**settings), is_race)
         except (APIError, BuildError, TypeError) as error:
-            hint = "`docker build` shows all that it says"
+            hint = "`docker build` shows its whole output"
             raise BadData(f"{folder}: the build fails: {first_line(error)}", hint=hint) from error
         return str(image.id)
 

@@ -1,4 +1,4 @@
-"""What the Docker Engine, or its client, says when something fails, and what may be tried again."""
+"""What the Docker Engine, or its client, reports of a failure, and what may be tried again."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def is_busy(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what the engine, or its client, says of a failure."""
+    """Return the first line of what the engine, or its client, reports of a failure."""
     explanation = getattr(error, "explanation", None) or str(error) or type(error).__name__
     return str(explanation).strip().splitlines()[0]

@@ -147,7 +147,7 @@ def test_an_id_is_kept_as_long_as_its_decision_is_young(journal, clock):
 
 @pytest.mark.parametrize("error", [-30 * DAY, 30 * DAY, -1e9 + 1])
 @pytest.mark.parametrize("restarted", [False, True])
-def test_what_was_learnt_under_a_wrong_clock_counts_once(open_journal, clock, error, restarted):
+def test_what_was_learned_under_a_wrong_clock_counts_once(open_journal, clock, error, restarted):
     clock.error = error
     journal = open_journal()
     assert take(journal, event("e")) == [False]

@@ -259,7 +259,7 @@ def test_more_connections_than_allowed_are_refused(start):
 # New arms, and logs that servers share
 
 
-def test_arms_can_be_learnt_from_feedback(start):
+def test_arms_can_be_learned_from_feedback(start):
     server = start("--workers", "1", "--new-arms", "from-feedback")
     event = {"event_id": "1", "context": "u", "arm": "fresh", "reward": 1}
     assert server.post("/feedback", event)["duplicate"] is False

@@ -189,10 +189,10 @@ def export(server, path):
 def test_what_was_exported_can_be_served(start, tmp_path):
     server = start()
     server.post("/feedback", {"event_id": "e", "arm": "c1", "reward": 1})
-    export(server, tmp_path / "learnt.csv")
+    export(server, tmp_path / "learned.csv")
     server.stop()
     shutil.rmtree(server.state)
-    shutil.copy(tmp_path / "learnt.csv", server.posteriors)
+    shutil.copy(tmp_path / "learned.csv", server.posteriors)
     again = start()
     assert again.get("/arms/c1")["pulls"] == 31
 
