@@ -202,7 +202,7 @@ def test_days_of_cron_lines_as_each_vendor_counts_them(line, cron, expected):
 def test_a_year_far_ahead_is_found_and_one_that_is_over_refused():
     due = schedule("cycle", "0 0 9 1 1 ? 2128", NOW).due
     assert due == at("2128-01-01T09:00:00Z")
-    with pytest.raises(BadData, match="never comes again"):
+    with pytest.raises(BadData, match="never occurs again"):
         schedule("cycle", "0 0 9 1 1 ? 2020", NOW)
 
 

@@ -181,7 +181,7 @@ def one(kind, **rest):
         (one("textfield", conditional={"hide": "=1 +"}), "form.expression: the form a.form: fiel"),
         (one("textfield", conditional={"hide": "=evil()"}), "there is no function 'evil'"),
         (one("expression"), "form.expression: the form a.form: field 'x': no expression"),
-        (one("select"), "error form.options: the form a.form: field 'x': nothing says"),
+        (one("select"), "error form.options: the form a.form: field 'x': it has no options"),
     ],
 )
 def test_a_form_that_cannot_be_asked_is_told_by_lint(found, tmp_path, text, problem):

@@ -179,8 +179,8 @@ HOSTILE = {
     "no manifest": (without_manifest, "is missing"),
     "no layer": (without_layer, "is missing"),
     "changed": (changed, "its digest does not match"),
-    "cut layer": (cut_layer, "but its descriptor says"),
-    "size": (lambda path: [image(path, HERE, size=7)], "bytes, but its descriptor says 7"),
+    "cut layer": (cut_layer, "but its descriptor states"),
+    "size": (lambda path: [image(path, HERE, size=7)], "bytes, but its descriptor states 7"),
     "twice": (
         lambda path: [image(path, HERE), image(path, HERE, "2")],
         f"two images for linux/{here()}",

@@ -98,7 +98,7 @@ def test_the_tracker_is_asked_by_source_package_version_and_release(tmp_path):
 
 def test_a_release_that_the_file_does_not_know_is_refused(tmp_path):
     path = image(tmp_path, release="ID=ubuntu\nVERSION_CODENAME=noble\n")
-    with pytest.raises(BadData, match=r"tracker\.json: knows no release 'noble'"):
+    with pytest.raises(BadData, match=r"tracker\.json: has no release 'noble'"):
         find(tracker(tmp_path), path)
 
 

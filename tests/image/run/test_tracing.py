@@ -109,7 +109,7 @@ def test_slimming_without_ptrace_says_so_everywhere(mlkit, image, tmp_path, trac
     assert found["verdict"] == "equal"
     assert found["traced_by"] == tracer
     (warning,) = found["warnings"]
-    assert "only the comparison speaks for it" in warning
+    assert "only the comparison supports it" in warning
     assert warning in (tmp_path / "r.html").read_text()
     if tracer == "none":
         done = mlkit(*command, "--profile=tight", *options, timeout=300)

@@ -88,9 +88,9 @@ def test_a_day_ends_where_the_run_says(folder, market):
 def test_what_has_no_statement(folder, market, tmp_path):
     with pytest.raises(NegativeResult, match="not two bars were traded by the end of 1999"):
         statements.write(folder, "1999-01-01")
-    with pytest.raises(UsageError, match=r"'31\.12\.2024' is no day"):
+    with pytest.raises(UsageError, match=r"'31\.12\.2024' is not a day"):
         statements.write(folder, "31.12.2024")
-    with pytest.raises(UsageError, match="is no day"):
+    with pytest.raises(UsageError, match="is not a day"):
         statements.write(folder, "9999-12-31")
 
 
