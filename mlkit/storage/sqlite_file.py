@@ -9,6 +9,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 
 class FailureKind(Enum):
     """What a failure of SQLite means to a user."""
@@ -48,6 +50,38 @@ class SqliteFailure(Exception):
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(str(error))
         self.kind = kind_of(error)
+
+
+class DamagedRow(SqliteFailure):
+    """A row is missing, or does not hold what was written.
+
+    Args:
+        table: Where the row is.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, table: str, reason: str) -> None:
+        Exception.__init__(self, f"a row of the table {table} is damaged: {reason}")
+        self.kind = FailureKind.OTHER
+
+
+_OF_VALUES = (
+    TypeError, ValueError, LookupError, ArithmeticError, AttributeError, msgspec.DecodeError,
+)  # fmt: skip
+
+
+@contextmanager
+def reading(table: str) -> Iterator[None]:
+    """Take it for damage of a table where a block cannot use its rows, which were once right.
+
+    Raises:
+        DamagedRow: It cannot.
+    """
+    try:
+        yield
+    except _OF_VALUES as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise DamagedRow(table, lines[0]) from error
 
 
 @contextmanager

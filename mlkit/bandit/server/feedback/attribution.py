@@ -17,6 +17,7 @@ import msgspec
 
 from mlkit.bandit.server.learning.journal import Journal
 from mlkit.bandit.server.learning.records import Change, Effect, Seen, Shown
+from mlkit.storage.sqlite_file import reading
 
 _BYTES = 16
 
@@ -85,7 +86,9 @@ def settle_due(journal: Journal, now: float, most: int, is_known: Callable[[str]
     settled: dict[bytes, Seen] = {}
     due = journal.due(now, most)
     for shown in due:
-        for key, effect in _zeros(_decode(shown.details), shown.decision):
+        with reading("pending"):
+            zeros = _zeros(_decode(shown.details), shown.decision)
+        for key, effect in zeros:
             if is_known(effect.arm) and not journal.recall([key]):
                 settled[key] = Seen(b"", effect, effect.at or 0.0)
     changes = [each.effect.change() for each in settled.values() if each.effect is not None]

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.bandit.server.learning.records import Effect, Seen
-from mlkit.storage.sqlite_file import SqliteFile
+from mlkit.storage.sqlite_file import SqliteFile, reading
 
 RUN = 1 << 16
 """Ids of a run, at least."""
@@ -158,15 +158,18 @@ class EventIds:
             return
         query = "SELECT number, content FROM recent ORDER BY number"
         for number, content in self._database.rows(query):
-            self._number, found = number, _decode_rows(content)
-            ends = _latest((each.at, each.running) for each in found)
+            with reading("recent"):
+                found = _decode_rows(content)
+                ends = _latest((each.at, each.running) for each in found)
+            self._number = number
             keys, rows = [each.key for each in found], [_encode(each) for each in found]
             self._add(_Batch(self._number, *ends, keys, rows))
         if self._batches:
             self._dropped = self._dropping = self._droppable = self._batches[0].number - 1
         query = "SELECT run, at, running, firsts, filter FROM runs ORDER BY run"
-        for run, at, running, *arrays in self._database.rows(query):
-            self._runs.append(_Run(run, at, running, *(np.frombuffer(a, "<u8") for a in arrays)))
+        for row in self._database.rows(query):
+            with reading("runs"):
+                self._runs.append(_to_run(row))
         self._check_older()
         self._is_loaded = True
 
@@ -215,7 +218,12 @@ class EventIds:
             return None
         number = run.number * _PIECES + piece
         content = self._database.first("SELECT content FROM pieces WHERE number = ?", (number,))
-        rows = _decode_rows(content[0])
+        with reading("pieces"):
+            if content is None:
+                raise ValueError(f"{number} is missing")
+            rows = _decode_rows(content[0])
+            if not rows:
+                raise ValueError(f"{number} is empty")
         return next((each for each in rows if each.key == key), None)
 
     def _search_older(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
@@ -227,8 +235,9 @@ class EventIds:
             query = "SELECT event, body, at, running, effect FROM seen WHERE event IN"
             rows = self._database.rows(f"{query} ({','.join('?' * len(some))})", some)
             for key, body, at, running, effect in rows:
-                decoded = None if effect is None else _decode_effect(effect)
-                found[key] = Row(key, body, at, running, decoded)
+                with reading("seen"):
+                    decoded = None if effect is None else _decode_effect(effect)
+                    found[key] = msgspec.convert((key, body, at, running, decoded), Row)
         return found
 
     # Inside a transaction
@@ -350,6 +359,20 @@ class EventIds:
             for key, row in zip(batch.keys, batch.rows, strict=True):
                 if self._recent.get(key) is row:
                     del self._recent[key]
+
+
+def _to_run(row: Sequence[Any]) -> _Run:
+    """Return a row of the table `runs`.
+
+    Raises:
+        TypeError, ValueError, msgspec.ValidationError: It is damaged.
+    """
+    number, at, running = msgspec.convert(row[:3], tuple[int, float, float])
+    firsts, found = (np.frombuffer(array, "<u8") for array in row[3:])
+    # Of a filter the size is a power of 2, of the pieces the number is one of SQLite's.
+    if not 0 < number < 1 << 39 or not len(firsts) or len(found).bit_count() != 1:
+        raise ValueError(f"run {number} has {len(firsts)} pieces and a filter of {len(found)}")
+    return _Run(number, at, running, firsts, found)
 
 
 def _seen(row: bytes | Row, since: float, since_running: float) -> Seen | None:

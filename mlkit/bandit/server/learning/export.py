@@ -20,6 +20,7 @@ from mlkit.bandit.stores import memory_mapped
 from mlkit.errors import BadData, ConfigurationError, InputMissing, ServiceUnavailable
 from mlkit.files import enough_space
 from mlkit.scratch import scratch
+from mlkit.storage.sqlite_file import reading
 from mlkit.unpacking import UNLIMITED
 
 _STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
@@ -94,17 +95,18 @@ def _open(path: Path, scratch: Path) -> Journal:
 
 def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | ServedModel:
     # One read transaction: what a server commits meanwhile is not seen in part.
-    with journal.transaction("DEFERRED"):
+    with journal.explaining(), journal.transaction("DEFERRED"), reading("meta"):
+        journal.check_facts()
         name = journal.meta("posteriors")
         if name is None:
             raise InputMissing(f"{state}: the server has never started", hint=_STATE_HINT)
         source, policy = state / name, journal.meta("policy")
         half_life, since = journal.meta("half_life"), journal.meta("since")
+        window = journal.meta("window")
         present: GrowingTable | ServedModel
         # The server has accepted the file, whatever it unpacks to.
         if loading.is_beta(source, policy, UNLIMITED):
             paths = (scratch / f"table-{number}" for number in itertools.count())
-            window = journal.meta("window")
             present = load_table(source, paths.__next__, half_life, since, UNLIMITED, window)
         else:
             aging = {"half_life": half_life, "since": since}

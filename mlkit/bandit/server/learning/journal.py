@@ -24,71 +24,35 @@ from typing import Any
 
 import msgspec
 
-from mlkit.bandit.server.learning import event_ids
 from mlkit.bandit.server.learning.event_ids import EventIds
 from mlkit.bandit.server.learning.records import Change, Kind, Seen, Shown, SnapshotRow
+from mlkit.bandit.server.learning.schema import (
+    ADDED,
+    CANDIDATE,
+    FACTS,
+    FORMAT,
+    READABLE,
+    REWARDS,
+    SCHEMA,
+    STABLE,
+    check_change,
+    check_row,
+)
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
-from mlkit.storage.sqlite_file import FailureKind, SqliteFailure, SqliteFile
+from mlkit.storage.sqlite_file import (
+    DamagedRow,
+    FailureKind,
+    SqliteFailure,
+    SqliteFile,
+    reading,
+)
 
-FORMAT = 5
-_READABLE = (1, 2, 3, 4, FORMAT)
 _NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
 _WAL_PAGES = 16_000  # 64 MB, after which a commit does what `checkpoint` has left
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-{ids}CREATE TABLE IF NOT EXISTS pending (
-  decision BLOB PRIMARY KEY,  -- hash of the decision's id
-  due REAL NOT NULL,          -- until when it waits for rewards: seconds since 1970
-  details BLOB NOT NULL       -- msgpack: what its zeros are made of
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS pending_due ON pending (due);
-CREATE TABLE IF NOT EXISTS files (
-  name TEXT PRIMARY KEY,      -- in the state directory
-  content BLOB NOT NULL       -- a posteriors file of a fleet that not every host was given
-);
-CREATE TABLE IF NOT EXISTS journal (
-  seq INTEGER PRIMARY KEY,  -- of several changes that of the last
-  kind INTEGER NOT NULL,    -- see records.Kind
-  context TEXT, arm TEXT NOT NULL,
-  a REAL, b REAL, pulls REAL, -- of a reward: in `a`; in `b` how probably it was examined
-  features BLOB,              -- JSON: of the context of a reward, or of an arm that is put;
-                              -- msgpack: of several changes
-  at REAL                     -- when it was earned or put: seconds since 1970
-);
-{snapshots}
-"""
-_SNAPSHOT = """
-CREATE TABLE IF NOT EXISTS {table} (
-  arm TEXT NOT NULL,
-  context TEXT NOT NULL,    -- '': the arm's own posterior
-  removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
-  a REAL, b REAL, pulls REAL,          -- null: it is not there now
-  state BLOB,                          -- of a model: the arm's; of the arm '': the shared one
-  at REAL,                             -- of posteriors that age: when a and b weigh 1
-  PRIMARY KEY (arm, context)
-) WITHOUT ROWID;
-"""
-STABLE, CANDIDATE = "snapshot", "candidate_snapshot"
-"""The snapshots of the two versions of a model."""
-_SNAPSHOTS = "".join(_SNAPSHOT.format(table=table) for table in (STABLE, CANDIDATE))
-
-
-_ADDED = (
-    ("seen", "running REAL NOT NULL DEFAULT 0"),
-    ("journal", "features BLOB"),
-    ("snapshot", "state BLOB"),
-    ("journal", "at REAL"),
-    ("snapshot", "at REAL"),
-    ("seen", "effect BLOB"),
-)
-"""Columns that formats 2 to 4 have added; format 5 has other tables."""
-
 
 _decode_changes = msgspec.msgpack.Decoder(list[Change]).decode
 _encode = msgspec.msgpack.Encoder().encode
 Posterior = tuple[float, float, float]
-_REWARDS = (Kind.REWARD, Kind.WITHDRAW)
 _FULL_HINT = "free some space on the disk of --state"
 _BACKUP_HINT = "restore the state from a backup, or start again with another --state"
 
@@ -170,7 +134,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", f"synchronous={self._sync}", "cache_size=-65536"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-        self._database.execute_script(_SCHEMA.format(ids=event_ids.SCHEMA, snapshots=_SNAPSHOTS))
+        self._database.execute_script(SCHEMA)
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
@@ -180,7 +144,7 @@ class Journal:
     def _upgrade(self) -> None:
         """Bring older formats to the present one: event ids of 1 count from the present start."""
         with self.transaction():
-            for table, column in _ADDED:
+            for table, column in ADDED:
                 if not self._has_column(table, column.split()[0]):
                     self._database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
             self.set_meta({"format": FORMAT})
@@ -191,9 +155,32 @@ class Journal:
 
     def _check_format(self) -> None:
         found = self.meta("format")
-        if found not in _READABLE:
+        if found not in READABLE:
             hint = f"this mlkit reads formats 1 to {FORMAT}; use the mlkit that wrote it"
             raise ConfigurationError(f"{self._path}: a journal of format {found}", hint=hint)
+
+    def check_facts(self) -> None:
+        """Refuse a state whose posteriors files are known by half: it would begin anew.
+
+        Raises:
+            DamagedRow: It is so.
+        """
+        for name in ("posteriors", "candidate"):
+            if (self.meta(name) is None) != (self.meta(f"{name}_hash") is None):
+                raise DamagedRow("meta", f"of {name} and {name}_hash one is missing")
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise what is wrong with the database in a block as the error for the user.
+
+        Raises:
+            BadData: The journal is damaged.
+            ServiceUnavailable, ConfigurationError: It cannot be used.
+        """
+        try:
+            yield
+        except SqliteFailure as failure:
+            raise explain(self._path, failure) from failure
 
     def close(self) -> None:
         """Close the database; what was committed stays."""
@@ -205,7 +192,10 @@ class Journal:
 
     def meta(self, name: str) -> Any:
         """Return a fact about the state, or None."""
-        return self._one("SELECT value FROM meta WHERE name = ?", name)
+        found = self._one("SELECT value FROM meta WHERE name = ?", name)
+        if found is not None and not isinstance(found, FACTS.get(name, str)):
+            raise DamagedRow("meta", f"{name} is {found!r:.40}")
+        return found
 
     def set_meta(self, facts: dict[str, Any]) -> None:
         """Set facts about the state."""
@@ -278,7 +268,7 @@ class Journal:
         """Append changes, inside a transaction."""
         last = self.seq + len(changes)
         rows: Iterable[tuple[int, Change]] = enumerate(changes, self.seq + 1)
-        if len(changes) > 1 and all(each.kind in _REWARDS for each in changes):
+        if len(changes) > 1 and all(each.kind in REWARDS for each in changes):
             rows = [(last, Change(Kind.SEVERAL, None, "", features=_encode(changes)))]
         values = ((seq, *change) for seq, change in rows)
         query = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -297,7 +287,9 @@ class Journal:
     def due(self, now: float, most: int) -> list[Shown]:
         """Return decisions whose time is over, those that have waited longest first."""
         query = "SELECT decision, due, details FROM pending WHERE due <= ? ORDER BY due LIMIT ?"
-        return [Shown(*row) for row in self._database.rows(query, (now, most))]
+        rows = list(self._database.rows(query, (now, most)))
+        with reading("pending"):
+            return msgspec.convert(rows, list[Shown])
 
     def end(self, decisions: Sequence[Shown]) -> None:
         """Forget decisions that wait, inside a transaction."""
@@ -333,11 +325,13 @@ class Journal:
         columns = f"kind, context, arm, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
         for row in self._database.rows(query, (after,)):
-            change = Change(*row)
-            if change.kind == Kind.SEVERAL:
-                yield from _decode_changes(change.features or b"")
-            else:
-                yield change
+            with reading("journal"):
+                change = msgspec.convert(row, Change)
+                several = change.kind == Kind.SEVERAL
+                found = _decode_changes(change.features or b"") if several else [change]
+                for each in found:
+                    check_change(each)
+            yield from found
 
     def _or_null(self, table: str, column: str) -> str:
         """Return a column to select, which a journal of before that is only read may lack."""
@@ -348,7 +342,11 @@ class Journal:
         later = ", ".join(self._or_null(table, name) for name in ("state", "at"))
         columns = f"arm, context, removed, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM {table} ORDER BY arm, context"
-        return (SnapshotRow(*row) for row in self._database.rows(query))
+        for row in self._database.rows(query):
+            with reading(table):
+                found = msgspec.convert(row, SnapshotRow)
+                check_row(found)
+            yield found
 
     def length(self) -> int:
         """Count the changes that are not in the snapshot."""
@@ -425,7 +423,10 @@ class Journal:
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield the files that the journal has, and their names."""
-        return self._database.rows("SELECT name, content FROM files")
+        for row in self._database.rows("SELECT name, content FROM files"):
+            with reading("files"):
+                name, content = msgspec.convert(row, tuple[str, bytes])
+            yield name, content
 
     def file_names(self) -> list[str]:
         """Return the names of the files that the journal has."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlkit.bandit.server.candidates.course import Course
-from mlkit.bandit.server.learning.journal import CANDIDATE, Journal
+from mlkit.bandit.server.learning.journal import Journal
 from mlkit.bandit.server.learning.records import Change
+from mlkit.bandit.server.learning.schema import CANDIDATE
 from mlkit.bandit.server.learning.state import StateDirectory
 from mlkit.bandit.server.learning.tables import GrowingTable
 from mlkit.bandit.server.learning.version_files import Served, VersionFiles, check_kind
@@ -96,6 +97,7 @@ class Model:
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window, shared=shared)
+        self.journal.check_facts()
         if not attribution:
             self.journal.end_all()
         for name, content in self.journal.files():

@@ -16,10 +16,12 @@ from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.server.features.packed import unpack
-from mlkit.bandit.server.learning.journal import STABLE, Journal
-from mlkit.bandit.server.learning.records import Change, Kind
+from mlkit.bandit.server.learning.journal import Journal
+from mlkit.bandit.server.learning.records import Change, Kind, SnapshotRow
+from mlkit.bandit.server.learning.schema import STABLE
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import MlkitError
+from mlkit.storage.sqlite_file import reading
 from mlkit.unpacking import UnpackLimits
 
 logger = logging.getLogger("mlkit.bandit.server")
@@ -181,7 +183,15 @@ class ServedModel:
             table: The snapshot.
             after: The last change that is in the snapshot, if the journal has it still.
         """
-        rows = list(journal.snapshot(table))
+        with reading(table):
+            self._restore_snapshot(list(journal.snapshot(table)))
+        with reading("journal"):
+            for change in journal.changes(after):
+                self.apply(change)
+        self._changed.update(range(len(self.model.ids)))
+        self.show()
+
+    def _restore_snapshot(self, rows: Sequence[SnapshotRow]) -> None:
         for row in rows:
             if row.removed:
                 if not self.model.knows(row.arm):
@@ -191,10 +201,6 @@ class ServedModel:
         # Arms in the order of before, since draws go by it.
         for arm, state in sorted(states, key=lambda each: _place(*each)):
             self._set(arm, state)
-        for change in journal.changes(after):
-            self.apply(change)
-        self._changed.update(range(len(self.model.ids)))
-        self.show()
 
     def _set(self, arm: str, state: bytes) -> None:
         if not arm:

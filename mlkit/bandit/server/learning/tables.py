@@ -12,10 +12,12 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor
 from mlkit.bandit.posteriors.posterior import Header
 from mlkit.bandit.posteriors.window import HOUR, Buckets, Key, own_decode, own_encode
-from mlkit.bandit.server.learning.journal import STABLE, Journal
+from mlkit.bandit.server.learning.journal import Journal
 from mlkit.bandit.server.learning.records import Change, Kind, SnapshotRow
+from mlkit.bandit.server.learning.schema import STABLE
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
+from mlkit.storage.sqlite_file import reading
 from mlkit.unpacking import UnpackLimits
 
 _GROWTH = 1.5
@@ -228,6 +230,14 @@ class GrowingTable:
             after: The last change that is in the snapshot, if the journal has it still.
         """
         self.new_arm_prior = journal.new_arm_prior
+        with reading(table):
+            self._restore_snapshot(journal, table)
+        changes = journal.changes(after)
+        with reading("journal"):
+            while some := list(islice(changes, _RESTORED_AT_ONCE)):
+                self.apply_all(some)
+
+    def _restore_snapshot(self, journal: Journal, table: str) -> None:
         for row in journal.snapshot(table):
             if row.removed and not row.context:
                 # Put first: an arm that the file does not have must be known as removed.
@@ -244,9 +254,6 @@ class GrowingTable:
                 self._do(PosteriorTable.put_pair, row.context, row.arm, *posterior)
             elif row.a is not None:
                 self._do(PosteriorTable.put_arm, row.arm, *posterior)
-        changes = journal.changes(after)
-        while some := list(islice(changes, _RESTORED_AT_ONCE)):
-            self.apply_all(some)
 
     def _restore_buckets(self, buckets: Buckets, row: SnapshotRow) -> None:
         if row.removed and not row.context:

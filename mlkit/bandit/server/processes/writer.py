@@ -36,7 +36,7 @@ from mlkit.bandit.server.processes.protocol import (
     message_decoder,
 )
 from mlkit.errors import MlkitError
-from mlkit.storage.sqlite_file import SqliteFailure
+from mlkit.storage.sqlite_file import DamagedRow, SqliteFailure
 from mlkit.web.collection import collect_seldom
 from mlkit.web.metrics import Counters, SharedCounters
 from mlkit.web.shared_document import SharedDocument
@@ -186,12 +186,12 @@ class Writer:
     def _settle(self) -> int:
         """Count zeros of decisions whose time is over; return of how many decisions."""
         tick, now = Tick(), time.time()
-        if not self._model.journal.due(now, 1):
-            return 0
-        if self._member is not None:
-            self._member.submit([(self, tick)])
-            return 0
         try:
+            if not self._model.journal.due(now, 1):
+                return 0
+            if self._member is not None:
+                self._member.submit([(self, tick)])
+                return 0
             [[reply]] = self._applier.commit([Batch([tick], now)])
         except SqliteFailure as failure:
             self._complain(failure)
@@ -303,9 +303,10 @@ class Writer:
         return replies
 
     def _complain(self, error: SqliteFailure) -> None:
-        """Report a journal that cannot be written, once until it can be again."""
+        """Report a journal that cannot be used, once until it can be again."""
         if not self._failing:
-            logger.error("the journal cannot be written: %s", error)
+            what = "is damaged" if isinstance(error, DamagedRow) else "cannot be written"
+            logger.error("the journal %s: %s", what, error)
         self._failing = True
 
     def _compact_if_long(self) -> None:
