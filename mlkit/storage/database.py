@@ -95,7 +95,6 @@ class Database(Protocol):
         columns: Columns,
         rows: Sequence[Sequence[Any]],
         missed: Callable[[set[Any]], None],
-        indexed: Collection[str] = (),
     ) -> None:
         """Set columns of many rows of a table, like `defer`.
 
@@ -107,7 +106,6 @@ class Database(Protocol):
             rows: The values: those of the keys, then those of the columns.
             missed: Called with the first keys of the rows that are not there, if there are any,
                 before the transaction ends; what it raises undoes the transaction.
-            indexed: Columns among them that indexes have and that seldom change.
         """
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:

@@ -228,9 +228,8 @@ class PostgresqlDatabase:
         columns: Columns,
         rows: Sequence[Sequence[Any]],
         missed: Callable[[set[Any]], None],
-        indexed: Collection[str] = (),
     ) -> None:
-        """Set columns of many rows by one statement; the server sees itself what stays."""
+        """Set columns of many rows by one statement."""
 
         def check(returned: list[Any]) -> None:
             lost = {row[0] for row in rows} - {key for (key,) in returned}

@@ -377,17 +377,23 @@ def test_lists_follow_an_instance_that_hosts_move_in_turns(hosts):
     one, two = hosts.host(), hosts.host()
     row = begin(one)
 
+    dues = {"a": 9.0, "b": 8.0}
+
     def waits_at(element: str) -> State:
-        task = Activation(1, element, 1, "waiting", wait=ForTimer(9.0))
-        return State("p", activations={1: task})
+        task = Activation(1, element, 1, "waiting", wait=ForTimer(dues[element]))
+        return State("p", key=element, activations={1: task})
 
     def listed() -> list[str]:
         found = one.database.query("SELECT element FROM tokens WHERE instance = ?", (row.number,))
-        return [element for (element,) in found]
+        elements = [element for (element,) in found]
+        known = one.get(row.number)
+        assert [(known.key, known.due)] == [(e, dues[e]) for e in elements] or not elements
+        return elements
 
     for sequence, (host, element) in enumerate([(one, "a"), (two, "b"), (one, "a"), (one, "a")]):
         mine = running(host, row)
         append_state(host, mine, sequence, waits_at(element))
+        assert host.get(row.number).sequence == sequence + 1
         host.release([mine])
         assert listed() == [element]
     mine = running(one, row)
@@ -398,3 +404,4 @@ def test_lists_follow_an_instance_that_hosts_move_in_turns(hosts):
     append_state(one, mine, 4, waits_at("b"))
     append_state(one, mine, 5, State("p", "completed"))
     assert listed() == []
+    assert one.get(row.number).status == "completed"

@@ -148,20 +148,6 @@ def test_a_folder_that_can_only_be_read_is_read(owner):
     assert "permissions" in found
 
 
-def test_indexed_columns_change_where_their_values_do(tmp_path):
-    opened = database(tmp_path, versions=("CREATE TABLE b (x BIGINT, at BIGINT, phase TEXT)",))
-    missed: list[set[int]] = []
-    keys, changed = {"x": "BIGINT"}, {"at": "BIGINT", "phase": "TEXT"}
-    new = [(1, 11, "runs"), (2, 21, "ended"), (3, 31, None), (9, 91, "runs")]
-    with opened.transaction():
-        rows = [(1, 10, "runs"), (2, 20, "runs"), (3, 30, None)]
-        opened.execute_many("INSERT INTO b VALUES (?, ?, ?)", rows)
-        opened.defer_updates("b", keys, changed, new, missed.append, ["phase"])
-    assert missed == [{9}]
-    assert opened.query("SELECT * FROM b ORDER BY x") == new[:3]
-    opened.close()
-
-
 def test_rows_that_an_update_does_not_find_are_named(tmp_path):
     opened = database(tmp_path, versions=("CREATE TABLE b (x BIGINT, at BIGINT)",))
     missed: list[set[int]] = []

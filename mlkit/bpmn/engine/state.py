@@ -268,6 +268,21 @@ class State(msgspec.Struct, omit_defaults=True):
         return min((each for each in times if each is not None), default=None) if times else None
 
     @property
+    def only_works(self) -> bool:
+        """Whether it runs, and nothing in it but scripts: most commits leave it so."""
+        if self.status != "running" or self.suspended or self.defects:
+            return False
+        for scope in self.scopes.values():
+            if scope.arrived:
+                return False
+        works = False
+        for each in self.activations.values():
+            if each.status != "working" or each.children:
+                return False
+            works = True
+        return works
+
+    @property
     def moves_alone(self) -> bool:
         """Return whether work or a timer will move the instance without anybody's help."""
         return (

@@ -182,7 +182,8 @@ class Changes(msgspec.Struct):
     moved: Row | None = None
 
 
-class Append(NamedTuple):
+@dataclass(slots=True)
+class Append:
     """What a commit adds for an instance, with where and when.
 
     Attributes:
@@ -191,6 +192,12 @@ class Append(NamedTuple):
         state: The instance after the commit.
         changes: What is added.
         releases: Whether nobody owns the instance after it.
+        number: The instance's number.
+        after: The number of its last event after the commit.
+        at: When it was changed.
+        indexed: What lists find it by after the commit: its effective status, its business key,
+            and when its first timer is due.
+        only_works: Whether only scripts run in it then.
     """
 
     row: Row
@@ -198,21 +205,30 @@ class Append(NamedTuple):
     state: State
     changes: Changes
     releases: bool = False
+    number: int = field(init=False)
+    after: int = field(init=False)
+    at: float = field(init=False)
+    indexed: tuple[str, str, float | None] = field(init=False)
+    only_works: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what each table asks for."""
+        entries = self.changes.entries
+        self.number = self.row.number
+        self.after = self.sequence + len(entries)
+        self.at = entries[-1].at if entries else self.row.updated
+        state = self.state
+        self.only_works = state.only_works
+        self.indexed = (
+            ("running", state.key, None)
+            if self.only_works
+            else (state.effective_status, state.key, state.due)
+        )
 
     @property
-    def number(self) -> int:
-        """The instance's number."""
-        return self.row.number
-
-    @property
-    def after(self) -> int:
-        """The number of its last event after the commit."""
-        return self.sequence + len(self.changes.entries)
-
-    @property
-    def at(self) -> float:
-        """When it was changed."""
-        return self.changes.entries[-1].at if self.changes.entries else self.row.updated
+    def status(self) -> str:
+        """Its effective status after the commit."""
+        return self.indexed[0]
 
 
 @dataclass(slots=True)

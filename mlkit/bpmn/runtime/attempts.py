@@ -111,9 +111,8 @@ class Attempts:
         if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):
             self._queue_mail(running, activation)
             return
-        wanted = self.transfers.missing(request["variables"]) if self.transfers else set()
-        if wanted or (self.transfers is not None and self.transfers.lacks_folder(running)):
-            self._prepare(running, identifier, request, wanted)
+        if self.transfers is not None and self.transfers.lacks(running, request["variables"]):
+            self._prepare(running, identifier, request)
         else:
             self._hand_over(running, identifier, request)
 
@@ -128,9 +127,7 @@ class Attempts:
         running.meanwhile.pop(identifier, None)
         running.elsewhere.pop(identifier, None)
 
-    def _prepare(
-        self, running: Running, identifier: int, request: dict[str, Any], wanted: set[str]
-    ) -> None:
+    def _prepare(self, running: Running, identifier: int, request: dict[str, Any]) -> None:
         """Begin a task once what it needs is here; until then it has a job that no worker has."""
         assert self.transfers is not None
         job = -next(self._numbers)
@@ -148,6 +145,7 @@ class Attempts:
             if not self.draining:
                 self._hand_over(running, identifier, request)
 
+        wanted = self.transfers.missing(request["variables"])
         self.transfers.prepare(running, job, wanted, then)
 
     def _queue_mail(self, running: Running, activation: Activation) -> None:
@@ -166,8 +164,9 @@ class Attempts:
 
     def finish(self, result: Result) -> None:
         """Take the result of a script, once what it has stored is where all hosts find it."""
-        made = self.transfers.find_unpublished(result) if self.transfers else None
-        if not made:
+        transfers = self.transfers
+        made = transfers.find_unpublished(result) if transfers and transfers.shares else None
+        if transfers is None or not made:
             self._conclude(result)
             return
 
@@ -175,8 +174,7 @@ class Attempts:
             if result.job in self.jobs:  # Nothing has stopped it meanwhile.
                 self._conclude(result if problem is None else jobs.make_failed(result, problem))
 
-        assert self.transfers is not None
-        self.transfers.publish(result.job, made, then)
+        transfers.publish(result.job, made, then)
 
     def _conclude(self, result: Result) -> None:
         running, identifier = self.jobs.pop(result.job)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mlkit.bpmn.engine.events import AnyEvent, Complete
+from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.journal.artifacts import ArtifactStore, names
 from mlkit.bpmn.journal.protocol import Journal
@@ -43,12 +43,14 @@ class Transfers:
         journal: Where the stored values are, and the events of instances.
 
     Attributes:
+        shares: Whether hosts share stored values.
         stalled: Why the store cannot be reached, for each job that waits for it.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.store: ArtifactStore = journal.artifacts
+        self.shares = self.store.is_shared
         self.pending = 0
         self.stalled: dict[int, str] = {}
         self._ended: deque[tuple[Then, MlkitError | None]] = deque()
@@ -60,35 +62,38 @@ class Transfers:
 
     def carries(self, running: Running) -> bool:
         """Return whether what tasks change in a working folder is kept for other machines."""
-        state = running.state
-        return self.store.is_shared or bool(state.files or state.external)
+        return self.shares or bool(running.state.files or running.state.external)
 
     def lacks_folder(self, running: Running) -> bool:
         """Return whether a working folder may not be what the journal records."""
         if not running.has_folder:
-            folder = Path(running.options["work"])
-            is_apart = self.carries(running) and working_folders.note_of(folder).exists()
+            is_apart = self.carries(running) and working_folders.note_of(_folder(running)).exists()
             running.has_folder = not (running.state.files or is_apart)
         return not running.has_folder
 
     def note_folder(self, running: Running, changes: Changes) -> None:
         """Keep what the journal records of a working folder since a commit."""
-        if running.has_folder and any(_changes_files(each.event) for each in changes.entries):
-            try:
-                working_folders.note(Path(running.options["work"]), running.state.files)
-            except OSError as error:  # It is compared file by file, then.
-                logger.warning("%s", error)
+        for each in changes.entries:
+            event = each.event
+            if isinstance(event, Complete) and event.files and running.has_folder:
+                try:
+                    working_folders.note(_folder(running), running.state.files)
+                except OSError as error:  # It is compared file by file, then.
+                    logger.warning("%s", error)
+                return
+
+    def lacks(self, running: Running, variables: dict[str, Any]) -> bool:
+        """Return whether a task that these variables are for has to be prepared."""
+        return self.lacks_folder(running) or (self.shares and bool(self.missing(variables)))
 
     def missing(self, variables: dict[str, Any]) -> set[str]:
         """Return the values that variables name and that are not known to be here."""
-        if not self.store.is_shared:
+        if not self.shares:
             return set()
         return {each for each in names(variables) if not self.store.is_known_here(each)}
 
     def find_unpublished(self, result: Result) -> set[str]:
         """Return the values that a task has made and that are not known to be in the store."""
-        if not self.store.is_shared:
-            return set()
         made = names(result.variables) | {e[0] for e in result.files.values() if e and e[0]}
         return {each for each in made if not self.store.is_published(each)}
 
@@ -129,8 +134,7 @@ class Transfers:
             # Whoever has taken over a dropped instance may have restored newer files already.
             if not (running.has_folder or running.is_dropped):
                 is_used = any(job > 0 for job in running.jobs.values())
-                folder = Path(running.options["work"])
-                working_folders.restore(folder, files, self.store, is_used)
+                working_folders.restore(_folder(running), files, self.store, is_used)
 
     def publish(self, job: int, made: Iterable[str], then: Then) -> None:
         """Publish values of a job; then call a function in the thread that calls `finish`."""
@@ -198,5 +202,5 @@ class Transfers:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _changes_files(event: AnyEvent) -> bool:
-    return isinstance(event, Complete) and bool(event.files)
+def _folder(running: Running) -> Path:
+    return Path(running.options["work"])

@@ -13,7 +13,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,7 @@ class Unfenced(SqlJournal):
         changed = []
         for each in appends:
             ((epoch, sequence),) = self.database.query(last, (each.number,))
-            changed.append(each._replace(row=_at(each.row, epoch), sequence=sequence))
+            changed.append(replace(each, row=_at(each.row, epoch), sequence=sequence))
         return super().append_all(changed)
 
 

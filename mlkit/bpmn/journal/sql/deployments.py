@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -39,14 +38,9 @@ class SqlDeployments:
         self.database = database
         self._newest: dict[str, Deployed] | None = None
 
-    @contextmanager
-    def steady(self) -> Iterator[None]:
-        """Read the newest version of a process once, in the transaction of a block."""
-        self._newest = {}
-        try:
-            yield
-        finally:
-            self._newest = None
+    def keep_newest(self, keeps: bool) -> None:
+        """Read the newest version of a process once, from now until this is called again."""
+        self._newest = {} if keeps else None
 
     def add(self, deployed: Deployed) -> Deployed:
         """Add a version of a process, unless its newest one is the same; return the newest."""

@@ -19,13 +19,13 @@ _EVENT = {
     "instance": "BIGINT", "sequence": "BIGINT", "at": "DOUBLE PRECISION", "event": "{blob}",
     "trace": "{blob}", "log": "{blob}",
 }  # fmt: skip
+_ADD_EVENTS = f"INSERT INTO events ({', '.join(_EVENT)}) SELECT {', '.join(_EVENT)} FROM {{rows}}"
 _FENCE = {"number": "BIGINT", "epoch": "BIGINT", "sequence": "BIGINT"}
+_STEP = {"sequence": "BIGINT", "updated": "DOUBLE PRECISION"}
 _ROW = {
-    "sequence": "BIGINT", "phase": "TEXT", "key": "TEXT", "updated": "DOUBLE PRECISION",
-    "ended": "DOUBLE PRECISION", "due": "DOUBLE PRECISION",
+    **_STEP, "phase": "TEXT", "key": "TEXT", "due": "DOUBLE PRECISION", "ended": "DOUBLE PRECISION",
 }  # fmt: skip
 _RELEASED = {**_ROW, "owner": "TEXT"}
-_INDEXED = ("phase", "key", "ended", "due")
 
 
 class EventWriter:
@@ -61,69 +61,65 @@ class EventWriter:
         """
         # The fence comes first: who was taken over waits for no other lock, and writes nothing.
         self._fence(appends)
-        self._database.defer_rows(
-            f"INSERT INTO events ({', '.join(_EVENT)}) SELECT {', '.join(_EVENT)} FROM {{rows}}",
-            _EVENT,
-            [event for each in appends for event in _events(each)],
-        )
+        events: list[tuple[Any, ...]] = []
+        verdicts: dict[int, str] = {}
+        ended: dict[int, str] = {}
+        for each in appends:
+            events += _events(each)
+            verdicts |= each.changes.verdicts
+            if each.state.status != "running":
+                ended[each.number] = f"instance {each.row.id} is {each.status}"
+        self._database.defer_rows(_ADD_EVENTS, _EVENT, events)
         for each in appends:
             if each.changes.moved is not None:
                 self._redefine(each.changes.moved, each.state)
-        self._mailbox.take(
-            {row: said for each in appends for row, said in each.changes.verdicts.items()}
-        )
-        self._index.note_all(
-            [
-                (each.changes.moved or each.row, each.state, each.sequence, each.after)
-                for each in appends
-            ]
-        )
+        if verdicts:
+            self._mailbox.take(verdicts)
+        self._index.note_all(appends)
         for each in appends:
-            self._outbox.add(each.changes.mails, each.at)
-        ended = [each for each in appends if each.state.status != "running"]
-        self._mailbox.forget(
-            {
-                each.number: f"instance {each.row.id} is {each.state.effective_status}"
-                for each in ended
-            }
-        )
-        self._external.forget([each.number for each in ended])
-        self._keep_snapshots(appends)
+            if each.changes.mails:
+                self._outbox.add(each.changes.mails, each.at)
+            if each.after // SNAPSHOT_EVERY > each.sequence // SNAPSHOT_EVERY:
+                self._keep_snapshot(each)
+        if ended:
+            self._mailbox.forget(ended)
+            self._external.forget(ended)
         return {each.number: each.after for each in appends}
 
     def _fence(self, appends: Sequence[Append]) -> None:
-        """Change the rows of instances, if this process still owns them at these numbers."""
-        rows = {each.number: each.row for each in appends}
+        """Change the rows of instances, if this process still owns them at these numbers.
+
+        Most steps leave the columns alone that have an index, which would be written anew.
+        """
+        steps: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
+        released: list[tuple[Any, ...]] = []
+        for each in appends:
+            step = each.number, each.row.epoch, each.sequence, each.after, each.at
+            if not each.releases and self._index.knows(each):
+                steps.append(step)
+                continue
+            ended = None if each.state.status == "running" else each.at
+            if each.releases:
+                released.append((*step, *each.indexed, ended, ""))
+            else:
+                rows.append((*step, *each.indexed, ended))
 
         def missed(numbers: set[int]) -> None:
-            raise TakenOver(rows[min(numbers)])
+            first = min(numbers)
+            raise TakenOver(next(each.row for each in appends if each.number == first))
 
-        for columns, released in ((_ROW, ()), (_RELEASED, ("",))):
-            self._database.defer_updates(
-                "instances",
-                _FENCE,
-                columns,
-                [
-                    (each.number, each.row.epoch, each.sequence, each.after,
-                     each.state.effective_status, each.state.key, each.at,
-                     None if each.state.status == "running" else each.at, each.state.due,
-                     *released)
-                    for each in appends
-                    if each.releases == bool(released)
-                ],
-                missed,
-                _INDEXED,
-            )  # fmt: skip
+        for columns, values in ((_STEP, steps), (_ROW, rows), (_RELEASED, released)):
+            if values:
+                self._database.defer_updates("instances", _FENCE, columns, values, missed)
 
-    def _keep_snapshots(self, appends: Sequence[Append]) -> None:
-        for each in appends:
-            if each.after // SNAPSHOT_EVERY > each.sequence // SNAPSHOT_EVERY:
-                self._database.defer(
-                    "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"
-                    " ON CONFLICT (instance) DO UPDATE"
-                    " SET sequence = excluded.sequence, state = excluded.state",
-                    (each.number, each.after, encode(each.state)),
-                )
+    def _keep_snapshot(self, append: Append) -> None:
+        self._database.defer(
+            "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"
+            " ON CONFLICT (instance) DO UPDATE"
+            " SET sequence = excluded.sequence, state = excluded.state",
+            (append.number, append.after, encode(append.state)),
+        )
 
     def _redefine(self, row: Row, state: State) -> None:
         """Set the version of an instance's definition, inside a transaction."""

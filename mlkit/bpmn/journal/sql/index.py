@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from mlkit.bpmn.journal.listings import (
     Throughput,
     Word,
 )
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import Append, Row
 from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
 from mlkit.bpmn.journal.sql.found_tasks import SqlFoundTasks
 from mlkit.bpmn.journal.sql.index_damage import find_damage
@@ -33,7 +32,6 @@ from mlkit.bpmn.journal.sql.index_rows import (
     list_retries,
     list_tasks,
     list_variables,
-    shows_nothing,
 )
 from mlkit.bpmn.journal.sql.task_search import (
     ELEMENTS,
@@ -71,6 +69,8 @@ _SHOWN = (
     ("open_tasks", _TASK), ("incidents", _INCIDENT), ("retries", _RETRY), ("tokens", _TOKENS),
 )  # fmt: skip
 _NOTHING: tuple[Rows, ...] = ((),) * len(_SHOWN)
+_Known = tuple[int, tuple[str, str, float | None], tuple[Rows, ...]]
+_NEW: _Known = (0, ("running", "", None), _NOTHING)
 _VARIABLE = {"instance": "BIGINT", "name": "TEXT", "value": "TEXT"}
 _NOTE_VARIABLES = (
     "INSERT INTO instance_variables (instance, name, value) SELECT instance, name, value"
@@ -102,45 +102,44 @@ class SqlIndex:
         self.database = database
         self._processes = None if processes is None else sorted(processes)
         # What the tables hold of an instance after an event: whoever moves it adds another one.
-        self._known: OrderedDict[int, tuple[int, tuple[Rows, ...]]] = OrderedDict()
+        self._known: OrderedDict[int, _Known] = OrderedDict()
 
     # -- writing ---------------------------------------------------------------------------
 
-    def note_all(self, instances: Iterable[tuple[Row, State, int, int]]) -> None:
-        """Keep what instances wait for; and their variables, where they rest.
+    def knows(self, append: Append) -> bool:
+        """Return whether lists find an instance by the same as before."""
+        if append.sequence == 0:
+            row = append.row
+            return row.due is None and append.indexed == ("running", row.key, None)
+        known = self._known.get(append.number)
+        return known is not None and known[0] == append.sequence and known[1] == append.indexed
 
-        Args:
-            instances: Each with its state, and the numbers of its last event before and now.
-        """
+    def note_all(self, appends: Iterable[Append]) -> None:
+        """Keep what instances wait for; and their variables, where they rest."""
         changed: dict[int, tuple[Rows, ...]] = {}
         variables: list[tuple[int, str, str]] = []
-        for row, state, before, after in instances:
-            number = row.number
-            shown = _list_shown(row, state)
-            known = (0, _NOTHING) if before == 0 else self._known.pop(number, None)
-            if known != (before, shown):
+        for each in appends:
+            number, before, state = each.number, each.sequence, each.state
+            shown = (
+                _NOTHING if each.only_works else _list_shown(each.changes.moved or each.row, state)
+            )
+            known = _NEW if before == 0 else self._known.pop(number, None)
+            if known is None or known[0] != before or known[2] != shown:
                 changed[number] = shown
-            if state.effective_status != "running":
+            if each.indexed[0] != "running":
                 variables += list_variables(number, state)
             if state.status == "running":
-                self._known[number] = after, shown
+                self._known[number] = each.after, each.indexed, shown
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)
-        self._replace(changed)
-        self.database.defer_rows(_NOTE_VARIABLES, _VARIABLE, variables)
+        if changed:
+            self._replace(changed)
+        if variables:
+            self.database.defer_rows(_NOTE_VARIABLES, _VARIABLE, variables)
 
     def forget(self) -> None:
         """Know nothing of the tables any more."""
         self._known.clear()
-
-    @contextmanager
-    def consistent(self) -> Iterator[None]:
-        """Forget what the tables hold where a block, with its transaction, is undone."""
-        try:
-            yield
-        except BaseException:
-            self.forget()
-            raise
 
     def _replace(self, changed: Mapping[int, tuple[Rows, ...]]) -> None:
         for place, (table, columns) in enumerate(_SHOWN):
@@ -420,7 +419,7 @@ def _names_person(name: str) -> str:
 
 def _list_shown(row: Row, state: State) -> tuple[Rows, ...]:
     """Return the rows of an instance in each table of `_SHOWN`, without its number."""
-    if shows_nothing(state):
+    if state.status != "running":
         return _NOTHING
     place = row.process, row.definition
     found = (

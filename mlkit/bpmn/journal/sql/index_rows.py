@@ -49,18 +49,8 @@ def searchable(value: Any) -> str | None:
     """Return a value as it is searched for: JSON of a short scalar; None for all others."""
     if isinstance(value, dict | list):
         return None
-    text = _AS_JSON(value)
+    text = str(value) if type(value) is int else _AS_JSON(value)
     return text if len(text) <= LONGEST_VALUE else None
-
-
-def shows_nothing(state: State) -> bool:
-    """Return whether scripts alone run: most commits of an instance leave it so."""
-    if state.suspended or state.defects:
-        return False
-    for each in _open(state):
-        if each.status != "working" or each.children:
-            return False
-    return not any(each.arrived for each in state.scopes.values())
 
 
 def list_tasks(number: int, state: State) -> Rows:

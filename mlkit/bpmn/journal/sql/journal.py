@@ -117,8 +117,20 @@ class SqlJournal:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all of a block durable at once, or nothing of it."""
-        with self.index.consistent(), self.deployments.steady(), self.database.transaction():
+        with self._noted(), self.database.transaction():
             yield
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Let the parts note what they read and write in the transaction of a block."""
+        self.deployments.keep_newest(True)
+        try:
+            yield
+        except BaseException:  # What the index has noted was undone.
+            self.index.forget()
+            raise
+        finally:
+            self.deployments.keep_newest(False)
 
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
@@ -129,7 +141,7 @@ class SqlJournal:
                 self.index.forget()
             return work()
 
-        with self.index.consistent(), self.deployments.steady():
+        with self._noted():
             return self.database.atomically(attempt)
 
     def relaxed(self) -> AbstractContextManager[None]:
