@@ -359,7 +359,7 @@ def test_a_dropped_instance_restores_nothing_any_more(host, shared, begin):
             runner = Runner(pool, session.journal)
             runner.drop(running, ServiceUnavailable("the lease is over"))
             ended, deadline = [], time.monotonic() + 60
-            runner.transfers.prepare(running, (), ended.append)
+            runner.transfers.prepare(running, 1, (), ended.append)
             while not runner.transfers.finish() and time.monotonic() < deadline:
                 time.sleep(0.01)
             runner.transfers.close()
