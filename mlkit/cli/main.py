@@ -146,11 +146,18 @@ def _usage_error(error: ClickException) -> UsageError:
     """Return a wrong option or argument as an error like all others."""
     context = getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context is not None else None
-    return UsageError(error.format_message(), hint=hint)
+    # What converts values puts its own words around a message.
+    message = error.format_message().replace(": Value error, ", ": ")
+    return UsageError(message.partition(", unable to parse string as ")[0], hint=hint)
 
 
 def _require_streams() -> None:
-    """Make sure that there is somewhere to write; Python has None for a stream that is closed."""
+    """Make sure that there is somewhere to write; Python has None for a stream that is closed.
+
+    A closed standard input is an empty one, as under a supervisor that gives its programs none.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if sys.stdout is None:

@@ -36,9 +36,11 @@ class Output:
     @staticmethod
     def result(renderable: RenderableType) -> None:
         """Print a result for people on standard output; text is shown unchanged, without markup."""
+        text = isinstance(renderable, str)
         if isinstance(renderable, str):
             renderable = "\n".join(map(printable, renderable.split("\n")))
-        _console(sys.stdout).print(renderable)
+        # Text is wrapped at words on a terminal only: what a program reads is a line.
+        _console(sys.stdout).print(renderable, soft_wrap=text and not sys.stdout.isatty())
 
     @staticmethod
     def line(text: str) -> None:

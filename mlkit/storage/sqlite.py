@@ -353,6 +353,9 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
 
 def _make_private(path: Path) -> None:
     """Make a file that only its owner may read, in a folder that only its owner may enter."""
-    make_folder(path.parent, 0o700)
+    try:
+        make_folder(path.parent, 0o700)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(f"{path.parent}: not a folder", hint="name another one") from error
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

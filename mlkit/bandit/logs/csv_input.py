@@ -101,15 +101,20 @@ def column_names(text: io.BufferedReader[Any], path: Path, separator: str = ",")
     """Read the names in the first line of a CSV, which stays unread.
 
     Raises:
-        BadData: There is no first line, or it is not UTF-8.
+        BadData: There is no first line, or it is not text in UTF-8.
     """
     line = _first_line(text)
     try:
         names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadData(f"{path}: line 1: not UTF-8 text: {error}") from error
+    if any("\0" in each for each in names):
+        hint = "expected CSV, JSON Lines or Parquet, also gzipped or zstandard"
+        raise BadData(f"{path}: line 1: not text", hint=hint)
     if not names:
-        raise BadData(f"{path}: empty", hint="the first line of a CSV names the columns")
+        raise BadData(
+            f"{path}: the file is empty", hint="the first line of a CSV names the columns"
+        )
     return names
 
 

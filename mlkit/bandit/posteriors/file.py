@@ -323,7 +323,7 @@ def missing_column(path: Path, name: str, names: Sequence[str]) -> BadData:
     near = difflib.get_close_matches(name, names, 1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return BadData(f"{path}: no column {name!r}", hint=f"{meant}The columns are {shown}")
+    return BadData(f"{path}: no column {name!r}", hint=f"{meant}the columns are {shown}")
 
 
 def _check_known(names: Sequence[str], path: Path) -> None:

@@ -130,8 +130,10 @@ def read(path: Path) -> Scenario:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 text", hint="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadData(f"{path}: not TOML: {error}") from error
     try:
         found = msgspec.convert(document, _Document)
     except msgspec.ValidationError as error:

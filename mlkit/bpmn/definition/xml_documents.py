@@ -38,7 +38,8 @@ def parse(content: bytes, place: str) -> Element:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        raise BadData(f"{place}:{line or 1}: not XML: {error.msg} (column {column})") from error
+        reason = str(error.msg).removesuffix(f", line {line}, column {column}")
+        raise BadData(f"{place}:{line or 1}: not XML: {reason} (column {column})") from error
     if root.getroottree().docinfo.doctype:
         raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
     return root

@@ -166,8 +166,10 @@ def read_people(path: Path) -> Directory:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}", hint="--people names a file") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadData(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 text", hint="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadData(f"{path}: not TOML: {error}") from error
     hint = "a person is a table [[people]] with id, name, email and groups"
     unknown = sorted(set(document) - {"people"})
     listed = document.get("people", [])

@@ -147,7 +147,9 @@ def _open(file: Path) -> Iterator[tarfile.TarFile]:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise full_disk(error) from error
-        raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
+        if isinstance(error, OSError) and error.errno is not None:  # without one it is a bad gzip
+            raise InputMissing(f"{file}: cannot be read: {error.strerror}", hint=_HINT) from error
+        raise BadData(f"{file}: not an archive, or damaged", hint=_HINT) from error
 
 
 _HINT = "expected a file of `mlkit bpmn export`"

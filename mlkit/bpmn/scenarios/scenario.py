@@ -151,8 +151,10 @@ def load(path: Path) -> list[Scenario]:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 text", hint="save it as UTF-8") from error
     except ValueError as error:
-        raise BadData(f"{path}: {error}") from error
+        raise BadData(f"{path}: not JSON: {error}") from error
     try:
         found = msgspec.convert(document if isinstance(document, list) else [document],
                                 list[Scenario])  # fmt: skip

@@ -98,7 +98,7 @@ def positions(rows: Sequence[Position]) -> Table:
 
 def simulations(rows: Sequence[Result], runs: int) -> Table:
     """Make a table of policies in a world, the least regret first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("policy", overflow="fold")
     for name in ("regret", "5 - 95 % of runs", "best arm", "found", "by step"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -29,11 +29,13 @@ from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
 
 
-def show_rows(found: list[dict[str, Any]], json: bool) -> None:
+def show_rows(found: list[dict[str, Any]], json: bool, output: Output) -> None:
     """Print a list of instances."""
     if json:
         Output.document("bpmn.list", 1, {"instances": found})
         return
+    if not found:
+        output.note("no instances")
     for each in found:
         line = f"{each['instance']}  {each['state']:<11}  {each['process']}"
         Output.line(f"{line}  {ago(each['updated'])}")
@@ -52,7 +54,7 @@ def list_(
 ) -> None:
     """List the instances of a state folder or a server, oldest first."""
     with listing(context, place) as backend:
-        show_rows(backend.instances(), json)
+        show_rows(backend.instances(), json, of(context))
 
 
 @examples(
@@ -263,6 +265,8 @@ def stores(
     if json:
         Output.document("bpmn.stores", 1, {"stores": found})
         return
+    if not found:
+        of(context).note("no data store has a value")
     for each in found:
         by = "" if each["instance"] is None else f"by {each['instance']}, "
         origin = f"{by}{ago(each['updated'])}"
@@ -288,6 +292,8 @@ def retries(
     if json:
         Output.document("bpmn.retries", 1, {"retries": found})
         return
+    if not found:
+        of(context).note("no task waits for another attempt")
     for each in found:
         task = f"{each['instance']}/{each['incident']}  {each['process']}  {each['element']}"
         when = f"attempt {each['attempt']} failed, the next one at {each['due']}"

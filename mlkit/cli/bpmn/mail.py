@@ -165,6 +165,8 @@ def send(
     "mlkit bpmn mail list --json",
 )
 def list_(
+    context: typer.Context,
+    *,
     only: Annotated[
         str | None,
         typer.Option(
@@ -197,6 +199,8 @@ def list_(
         fields = [_document(each, instances, forwarded[each.id]) for each in mails]
         Output.document("bpmn.mail", 1, {"counts": counts, "mails": fields})
         return
+    if not mails:
+        of(context).note(f"no {only} mails" if only else "no mails")
     for each in mails:
         error = f"  {each.error}" if each.error else ""
         person = forwarded[each.id]

@@ -60,6 +60,8 @@ def tasks(
         if json:
             Output.document("bpmn.tasks", 1, {"tasks": found})
         else:
+            if not found:
+                of(context).note("no task waits for anybody")
             for each in found:
                 who, when = who_may(each), ago(each["created"])
                 Output.line(f"{each['task']}  {each['name']}  for {who}  {when}")

@@ -193,7 +193,7 @@ def resume(
             return
         rows = Service(session).open_rows()
         session.advance(rows)
-        show_rows([summarize(session.journal.get(each.number)) for each in rows], json)
+        show_rows([summarize(session.journal.get(each.number)) for each in rows], json, output)
         if session.errors:
             raise session.errors[0]
 

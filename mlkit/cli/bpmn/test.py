@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, of
+from mlkit.cli.output import Output, counted, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.scenarios.run import Result
@@ -55,18 +55,22 @@ def play(
 
 def _tell(path: Path, found: Result, place: str) -> None:
     steps = f"{len(found.document['trace'])} steps"
+    if elapsed := round(found.elapsed):
+        steps = f"{steps}, {_days(elapsed)}"
     name = f"{path}: {found.scenario.name or found.scenario.diagram}"
     sign = "FAIL" if found.differences else "ok"
-    Output.line(f"{place} {sign:<4} {name} ({steps}, {_days(found.elapsed)})")
+    Output.line(f"{place} {sign:<4} {name} ({steps})")
     for each in found.differences:
         Output.line(f"       {each}")
 
 
-def _days(seconds: float) -> str:
-    """Write simulated time for people."""
-    from datetime import timedelta
-
-    return f"{timedelta(seconds=round(seconds))} simulated"
+def _days(seconds: int) -> str:
+    """Write simulated time for people: `3 days`, `1 day 2 h`, `20 s`."""
+    minutes, rest = divmod(seconds, 60)
+    days, minutes = divmod(minutes, 1440)
+    parts = [counted(days, "day")] if days else []
+    units = ((minutes // 60, "h"), (minutes % 60, "min"), (rest, "s"))
+    return " ".join([*parts, *(f"{each} {unit}" for each, unit in units if each)]) + " simulated"
 
 
 def _document(path: Path, found: Result) -> dict[str, Any]:

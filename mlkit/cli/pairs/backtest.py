@@ -206,7 +206,7 @@ def _show(out: Output, result: Backtest, json: bool) -> None:
         Output.result(f"strategy {used.name} of {used.file} decides")
     period = document["period"]
     Output.result(
-        f"{period['first']} to {period['last']}, {period['bars']} bars, "
+        f"{period['first']} to {period['last']}, {period['bars']:,} bars, "
         f"{period['bars_per_year']:g} per year"
     )
     for table in (
@@ -218,6 +218,21 @@ def _show(out: Output, result: Backtest, json: bool) -> None:
 
 PERCENT = {"total_return", "annual_return", "volatility", "max_drawdown", "win_rate", "exposure"}
 PERCENT |= {"probabilistic_sharpe"}
+
+
+_LABELS = {
+    "sharpe": "Sharpe",
+    "sortino": "Sortino",
+    "calmar": "Calmar",
+    "probabilistic_sharpe": "probabilistic Sharpe",
+    "drawdown_bars": "longest drawdown, bars",
+    "average_bars": "average bars held",
+    "turnover": "turnover per year",
+}
+
+
+def _label(name: str) -> str:
+    return _LABELS.get(name, name.replace("_", " "))
 
 
 def _cell(name: str, value: Any) -> str:
@@ -236,7 +251,7 @@ def _performance(document: dict[str, Any]) -> Table:
         table.columns[column].justify = "right"
     hidden = {"bars", "bars_per_year", "reasons"}
     sides = [
-        [(name.replace("_", " "), _cell(name, value)) for name, value in part.items()
+        [(_label(name), _cell(name, value)) for name, value in part.items()
          if name not in hidden]
         for part in (document["performance"], document["trading"])
     ]  # fmt: skip
@@ -254,7 +269,7 @@ def _money(money: dict[str, Any]) -> Table:
     table.columns[1].justify = "right"
     for name in ("gross_result", "commission", "slippage", "half_spread", "borrow"):
         sign = 1.0 if name == "gross_result" else -1.0
-        table.add_row(name.replace("_", " "), f"{sign * money[name]:,.2f}")
+        table.add_row(name.replace("_", " "), f"{sign * money[name]:z,.2f}")
     for name in ("dividends", "interest", "equity", "turnover"):
         table.add_row(name, f"{money[name]:,.2f}")
     even = money["break_even_bps"]
@@ -269,7 +284,7 @@ def _years(years: list[dict[str, Any]], across: int = 5) -> Table:
     for column in table.columns[1::2]:
         column.justify = "right"
     for row in range(0, len(years), across):
-        cells = [(str(each["year"]), f"{100 * each['return']:.1f} %")
+        cells = [(str(each["year"]), f"{100 * each['return']:z.1f} %")
                  for each in years[row : row + across]]  # fmt: skip
         table.add_row(*(text for cell in cells for text in cell))
     return table
@@ -288,5 +303,5 @@ def _pairs(pairs: list[dict[str, Any]], most: int = 10) -> Table:
             table.add_row("...", f"{len(pairs) - most} more", "", "", "")
             continue
         rate, net = f"{100 * each['win_rate']:.0f} %", f"{each['net_result']:,.2f}"
-        table.add_row(plain(each["y"]), plain(each["x"]), str(each["trades"]), rate, net)
+        table.add_row(plain(each["y"]), plain(each["x"]), f"{each['trades']:,}", rate, net)
     return table

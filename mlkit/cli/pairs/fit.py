@@ -166,8 +166,15 @@ def _hedge_ratios(pair: PairFit) -> Table:
         [f"last {pair.window} bars", f"{pair.rolling[-1]:.4f}", f"{low:.4f} to {high:.4f}"],
         ["Kalman filter", f"{kalman.hedge_ratio[-1]:.4f}", f"s.d. {kalman.deviation[-1]:.4f}"],
     ]
-    title = f"{pair.y} on {pair.x}, {pair.bars} bars"
+    title = f"{pair.y} on {pair.x}, {pair.bars:,} bars"
     return _table(title, ["hedge ratio", "value", ""], rows)
+
+
+_UNITS = {
+    "half_life": "half-life, bars",
+    "speed": "speed, per bar",
+    "volatility": "volatility, per root of a bar",
+}
 
 
 def _spread(pair: PairFit) -> Table:
@@ -178,7 +185,7 @@ def _spread(pair: PairFit) -> Table:
             each = getattr(process, name)
             low, high = each.interval()
             cells = f"{each.value:.5g}", f"{each.error:.2g}", f"{low:.4g} to {high:.4g}"
-            rows.append([name.replace("_", "-"), *cells])
+            rows.append([_UNITS.get(name, name), *cells])
         rows.append(["standard deviation", f"{process.deviation:.5g}", "", ""])
     else:
         rows.append(["does not revert", "", "", ""])

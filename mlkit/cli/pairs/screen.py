@@ -272,7 +272,7 @@ def _show_power(out: Output, found: Screen) -> None:
 
 
 def _summary(found: Screen, prices: Prices) -> str:
-    window = f"{prices.zoned[0]} to {prices.zoned[-1]}, {found.bars} bars"
+    window = f"{prices.zoned[0]} to {prices.zoned[-1]}, {found.bars:,} bars"
     done = "tested" if found.criteria.method == "cointegration" else "ranked"
     text = f"{len(found.pairs)} of {found.tested} {done} pairs ({found.tickers} tickers; {window})"
     if found.filtered:

@@ -260,7 +260,7 @@ def _show(out: Output, document: dict[str, Any]) -> None:
     deflated, year = document["deflated_sharpe"], document["bars_per_year"] ** 0.5
     Output.result(_table(document["configurations"], _SHOWN))
     Output.result(
-        f"{deflated['trials']} trials on the same {document['bars']} bars "
+        f"{deflated['trials']:,} trials on the same {document['bars']:,} bars "
         f"({document['bars_per_year']:g} per year), worth {deflated['independent']:.1f} "
         f"independent ones (mean correlation {deflated['correlation']:.2f}); "
         "standard deviation of their "
@@ -309,7 +309,7 @@ def _table(rows: list[dict[str, Any]], most: int) -> Table:
             "-" if row["lookback"] is None else str(row["lookback"]),
             f"{row['sharpe']:.3f}",
             f"{100 * row['max_drawdown']:.2f} %",
-            str(row["trades"]),
+            f"{row['trades']:,}",
             f"{row['equity']:,.2f}",
         )
     return table

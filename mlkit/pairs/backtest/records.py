@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlkit import __version__
 from mlkit.errors import BadData, InputMissing, UsageError
-from mlkit.files import make_folder, replacing
+from mlkit.files import FULL, make_folder, replacing
 from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
 from mlkit.pairs.settings import Settings, from_document
 from mlkit.pairs.strategy.file import reference
@@ -209,7 +209,11 @@ def write(
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         with replacing(directory / RUN) as file:
             file.write(text.encode())
+    except FileExistsError as error:
+        raise UsageError(f"{directory}: not a folder", hint="name a folder") from error
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise UsageError(f"{directory}: cannot be written: {error.strerror}") from error
     return [*paths, directory / RUN]
 

@@ -46,6 +46,8 @@ class RunFolder:
         """
         try:
             make_folder(self.path, 0o700)
+        except FileExistsError as error:
+            raise InputMissing(f"{self.path}: not a folder", hint="name a new one") from error
         except OSError as error:
             raise InputMissing(f"{self.path}: cannot be written: {error.strerror}") from error
 

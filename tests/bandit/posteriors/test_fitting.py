@@ -213,7 +213,7 @@ def test_a_bad_line_of_any_bytes_is_refused(log):
 def test_a_missing_column_says_which_are_there(log):
     with pytest.raises(BadData, match="no column 'context'") as error:
         fit([log("arm,reward,contxt\nx,1,u\n")], COLUMNS, HEADER)
-    assert error.value.hint == "did you mean 'contxt'? The columns are arm, reward, contxt"
+    assert error.value.hint == "did you mean 'contxt'? the columns are arm, reward, contxt"
 
 
 def test_a_csv_needs_columns(log):

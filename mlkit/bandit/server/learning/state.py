@@ -46,6 +46,8 @@ class StateDirectory:
         try:
             make_folder(self.path, 0o700)
             usable = os.access(self.path, os.W_OK | os.X_OK)
+        except FileExistsError as error:
+            raise ConfigurationError(f"{path}: not a folder", hint=_STATE_HINT) from error
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}", hint=_STATE_HINT) from error
         if not usable:

@@ -46,7 +46,7 @@ def _show(shown: dict[str, Any], is_owned: bool) -> None:
     if account:
         Output.line(
             f"equity {account['equity']:,.2f}, gross {account['gross']:,.2f}, "
-            f"drawdown {shown['drawdown']:.2%}, today {-shown['daily_loss']:+.2%}"
+            f"drawdown {shown['drawdown']:.2%}, today {-shown['daily_loss']:+z.2%}"
         )
     for each in shown["pairs"]:
         if each["legs"]:

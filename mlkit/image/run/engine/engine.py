@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from mlkit.image.filesystem.build import Blob
 from mlkit.image.run import owner
 from mlkit.image.run.again import insist
 from mlkit.image.run.engine.container import Container, remove, remove_made
-from mlkit.image.run.engine.failures import first_line, is_race
+from mlkit.image.run.engine.failures import first_line, is_race, system_reason
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
@@ -61,7 +62,9 @@ class Engine:
             self._client.ping()
         except DockerException as error:
             hint = "start dockerd, or set DOCKER_HOST; `mlkit doctor` shows what it sees"
-            raise ServiceUnavailable(f"no Docker Engine: {first_line(error)}", hint=hint) from error
+            place = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+            problem = f"no Docker Engine at {place}: {system_reason(error)}"
+            raise ServiceUnavailable(problem, hint=hint) from error
 
     def close(self) -> None:
         """Close the connection."""

@@ -54,6 +54,16 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, APIError) and BUSY.search(first_line(error)) is not None
 
 
+def system_reason(error: Exception) -> str:
+    """Return the system's reason why no engine was reached, without what the client wraps it in."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.errno is not None and inner.strerror:
+            return str(inner.strerror)
+        inner = inner.__cause__ or inner.__context__
+    return first_line(error)
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of what the engine, or its client, reports of a failure."""
     explanation = getattr(error, "explanation", None) or str(error) or type(error).__name__
