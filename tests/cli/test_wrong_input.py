@@ -44,11 +44,6 @@ def test_a_closed_standard_input_is_an_empty_one(tmp_path, words, text):
         ("bpmn test nothing", 65, ["nothing: not JSON"]),
         ("bpmn run hello.bpmn --state nothing", 78, ["nothing: not a folder"]),
         ("bandit show bytes", 65, ["bytes: line 1: not text", "Parquet"]),
-        (
-            "pairs live prices.csv --pair A,B --formation 9 --lookback 9 --state nothing",
-            66,
-            ["not a folder"],
-        ),
         ("bandit serve p.csv --state nothing --port 0", 78, ["nothing: not a folder"]),
         ("pairs screen prices.csv --method dist", 2, ["'--method': 'dist' is not one of"]),
         ("bandit show p.csv --top x", 2, ["'--top': Input should be a valid integer\nhint"]),
@@ -80,9 +75,9 @@ def test_a_missing_engine_is_named_with_the_reason(mlkit, host):
 def test_an_output_folder_that_is_a_file_is_named(mlkit, tmp_path, repository):
     (tmp_path / "taken").touch()
     prices = repository / "examples/pairs/us_large_caps.csv.gz"
-    done = mlkit("pairs", "backtest", prices, "--pair", "KO,PEP", "--start", "2021-01-01",
-                 "--formation", "60", "-o", "taken")  # fmt: skip
-    refuse(done, 2, "taken: not a folder")
+    given = "--pair", "KO,PEP", "--start", "2021-01-01", "--formation", "60"
+    refuse(mlkit("pairs", "backtest", prices, *given, "-o", "taken"), 2, "taken: not a folder")
+    refuse(mlkit("pairs", "live", prices, *given, "--state", "taken"), 66, "taken: not a folder")
 
 
 def test_lists_say_that_they_are_empty(mlkit, tmp_path):
