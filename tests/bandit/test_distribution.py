@@ -165,9 +165,10 @@ def near(rng, a, b):
     return float(np.clip(special.expit(logit), 1e-300, 1 - 2**-53))
 
 
-def test_the_whole_domain_agrees_with_40_digits():
+@pytest.mark.parametrize("points", [20, pytest.param(60, marks=pytest.mark.nightly)])
+def test_the_whole_domain_agrees_with_40_digits(points):
     rng = np.random.default_rng(6)
-    for _ in range(60):
+    for _ in range(points):
         a, b = domain(rng)
         x = near(rng, a, b)
         lower, upper = tails(x, a, b)
@@ -225,7 +226,7 @@ def test_an_output_over_an_input_is_no_race(function):
     x, a = np.random.default_rng(0).random(4000), np.geomspace(0.1, 100, 4000)
     right = function(x, a, 2.0, threads=1)
     for shift in (0, 1, 7):
-        for _ in range(20):
+        for _ in range(8):
             room = np.concatenate([x, np.zeros(shift)])
             function(room[:4000], a, 2.0, out=room[shift:], threads=4)
             assert_array_equal(room[shift:], right)

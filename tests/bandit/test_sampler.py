@@ -60,7 +60,8 @@ def uniforms(draws, a, b, seed=0):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_draws_follow_the_distribution(monkeypatch):
+@pytest.mark.parametrize("size", [2000, pytest.param(10_000, marks=pytest.mark.nightly)])
+def test_draws_follow_the_distribution(monkeypatch, size):
     """64 KS tests; the smallest p-value of 64 is below 1e-5 once in 1,500 correct samplers.
 
     All instruction sets draw the same bits, so that the tests of one stand for all.
@@ -70,7 +71,7 @@ def test_draws_follow_the_distribution(monkeypatch):
     for name in _simd.available():
         monkeypatch.setenv("MLKIT_SIMD", name)
         sampler = BetaSampler(2024)
-        drawn.append(np.array([sampler.sample(a, b, 10_000) for a, b in pairs]))
+        drawn.append(np.array([sampler.sample(a, b, size) for a, b in pairs]))
     for others in drawn[1:]:
         assert_array_equal(others.view(np.uint64), drawn[0].view(np.uint64))
     values = [
@@ -82,8 +83,9 @@ def test_draws_follow_the_distribution(monkeypatch):
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (0.3, 2.5), (1.2, 80.0), (2e3, 3e3)])
-def test_a_million_draws_follow_the_distribution(a, b):
-    draws = BetaSampler(5).sample(a, b, 1_000_000)
+@pytest.mark.parametrize("size", [200_000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
+def test_many_draws_follow_the_distribution(a, b, size):
+    draws = BetaSampler(5).sample(a, b, size)
     assert stats.kstest(draws, "beta", (a, b)).pvalue > 1e-4
 
 

@@ -123,7 +123,8 @@ def test_ranks_are_frequencies(model):
         return
     shown = model.rank(places, 2, 0, context).arms
     found = model.ranks(places, shown, 2, context)
-    drawn = np.array([model.rank(places, 2, seed, context).arms for seed in range(1500)])
+    draws = 100 if found.slate == 1 else 1500  # one that leaves nothing to chance needs few
+    drawn = np.array([model.rank(places, 2, seed, context).arms for seed in range(draws)])
     counted = np.stack([(drawn == arm).mean(axis=0) for arm in shown])
     assert_allclose(found.ranks, counted, atol=0.07)  # more than 5 standard errors
     assert found.slate == pytest.approx((drawn == shown).all(axis=1).mean(), abs=0.07)

@@ -89,8 +89,9 @@ def test_a_choice_is_repeatable_by_seed_and_leaves_the_policy_alone(policy, feat
 
 
 def test_propensities_are_the_frequencies_of_the_first_arm(policy, features):
-    generator, rounds = np.random.default_rng(5), 1500
+    generator = np.random.default_rng(5)
     expected = policy.propensities(CANDIDATES, features)
+    rounds = 100 if expected.max() == 1 else 1000  # one that leaves nothing to chance needs few
     assert expected.sum() == pytest.approx(1, abs=1e-12)
     first = [policy.select(CANDIDATES, generator, 1, features)[0] for _ in range(rounds)]
     found = np.array([np.mean(np.array(first) == arm) for arm in CANDIDATES])
@@ -205,7 +206,7 @@ def test_wrong_parameters_are_refused(make):
 def test_a_policy_finds_the_best_arm(name):
     mean, rng = np.array([0.2, 0.8, 0.3]), np.random.default_rng(7)
     policy, chosen = BERNOULLI[name](3), []
-    for _ in range(1000):
+    for _ in range(600):
         chosen += policy.select(range(3), rng).tolist()
         policy.update(chosen[-1:], [float(rng.random() < mean[chosen[-1]])])
-    assert np.mean(np.array(chosen[500:]) == 1) > 0.9
+    assert np.mean(np.array(chosen[300:]) == 1) > 0.9

@@ -39,8 +39,9 @@ def test_low_rewards_rank_the_policies_as_in_garivier_and_cappe():
         ("normal", NormalThompson, Rewards.normal),
     ],
 )
-def test_it_loses_what_the_policies_of_the_library_lose(name, make, rewards):
-    means, steps, runs = np.array([0.3, 0.6, 0.5]), 150, 60
+@pytest.mark.parametrize("runs", [20, pytest.param(60, marks=pytest.mark.nightly)])
+def test_it_loses_what_the_policies_of_the_library_lose(name, make, rewards, runs):
+    means, steps = np.array([0.3, 0.6, 0.5]), 150
     lost = []
     for run in range(runs):
         policy, generator = make(3), np.random.default_rng(run)
@@ -75,8 +76,9 @@ def contextual(rewards, jumps=(), steps=1000, runs=32, delay=0, weights=WEIGHTS,
         ("lin-ucb", LinUCB, Rewards.bernoulli),
     ],
 )
-def test_policies_with_features_lose_what_those_of_the_library_lose(name, make, rewards):
-    steps, runs, lost = 100, 30, []
+@pytest.mark.parametrize("runs", [12, pytest.param(30, marks=pytest.mark.nightly)])
+def test_policies_with_features_lose_what_those_of_the_library_lose(name, make, rewards, runs):
+    steps, lost = 100, []
     for run in range(runs):
         policy, generator = make(3, 3), np.random.default_rng(run)
         regret = 0.0

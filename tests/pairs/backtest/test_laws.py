@@ -233,7 +233,7 @@ def martingales(seed, bars=120, sigma=0.02):
     return prices(path[1::2], opens=path[::2])
 
 
-def profits(settings, later=0, sets=2000):
+def profits(settings, later=0, *, sets):
     """Money made on each set of martingale prices, by z-scores of a later bar."""
     made = []
     for seed in range(sets):
@@ -255,22 +255,24 @@ def errors_from_zero(made):
 
 
 @pytest.mark.parametrize("same_bar", [True, False])
-def test_nothing_is_earned_on_martingales(same_bar):
-    made = profits(replace(MARTINGALE, same_bar=same_bar))
-    assert np.count_nonzero(made) > 1900
+@pytest.mark.parametrize("sets", [500, pytest.param(2000, marks=pytest.mark.nightly)])
+def test_nothing_is_earned_on_martingales(same_bar, sets):
+    made = profits(replace(MARTINGALE, same_bar=same_bar), sets=sets)
+    assert np.count_nonzero(made) > 0.95 * sets
     assert abs(errors_from_zero(made)) < 3.0
 
 
 def test_a_look_ahead_of_one_bar_shows_on_martingales():
-    assert abs(errors_from_zero(profits(MARTINGALE, later=1))) > 10.0
+    assert abs(errors_from_zero(profits(MARTINGALE, later=1, sets=500))) > 10.0
 
 
-def test_nothing_is_earned_on_martingales_walking_forward():
+@pytest.mark.parametrize("sets", [150, pytest.param(500, marks=pytest.mark.nightly)])
+def test_nothing_is_earned_on_martingales_walking_forward(sets):
     settings = replace(
         MARTINGALE, trading=40, formation=40, same_bar=False,
         signal=Signal(lookback=10, hedge="rolling", hedge_window=15),
     )  # fmt: skip
     made = np.array([
-        backtest(martingales(seed), settings).equity[-1] - 100_000.0 for seed in range(500)
+        backtest(martingales(seed), settings).equity[-1] - 100_000.0 for seed in range(sets)
     ])  # fmt: skip
     assert abs(errors_from_zero(made)) < 3.0
