@@ -103,6 +103,7 @@ class Printing(NamedTuple):
     stderr: str
 
 
+_encode = msgspec.json.Encoder().encode
 _RESULT = msgspec.json.Decoder(Result)
 _RESULTS = msgspec.json.Decoder(list[Result])
 
@@ -175,7 +176,7 @@ class ScriptPool:
     def submit(self, job: dict[str, Any]) -> int:
         """Queue a job; return the number that its result will carry."""
         number = job["id"] = next(_NUMBERS)
-        record = msgspec.json.encode(job)
+        record = _encode(job)
         if len(record) > _MAX_RECORD:
             record = self._spill(record)
         self.waiting.append(_Job(number, record, job["source"]))

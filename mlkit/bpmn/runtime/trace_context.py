@@ -24,23 +24,24 @@ def trace_id(instance: str) -> int:
 
 def span_id(instance: str, activation: int = 0, attempt: int = 0) -> int:
     """Return the id of an attempt's span, of 64 bits; that of the instance without an attempt."""
-    number = activation << 32 | attempt  # A digest for each would be a tenth of the engine's time.
-    return _root(instance) ^ (number * _SPREAD & _SPAN_BITS) or 1
+    return _span(_ids(instance)[1], activation, attempt)
 
 
 def trace_parent(instance: str, activation: int, attempt: int) -> str:
     """Return what a script gets as `TRACEPARENT`: its trace, and the span of its attempt."""
-    return f"{_start_of_parent(instance)}{span_id(instance, activation, attempt):016x}-01"
+    start, root = _ids(instance)
+    return f"{start}{_span(root, activation, attempt):016x}-01"
 
 
 @_cached
-def _start_of_parent(instance: str) -> str:
-    return f"00-{trace_id(instance):032x}-"
+def _ids(instance: str) -> tuple[str, int]:
+    """Return how the parents of an instance's scripts begin, and the id of its own span."""
+    return f"00-{trace_id(instance):032x}-", _digest(8, f"span/{instance}")
 
 
-@_cached
-def _root(instance: str) -> int:
-    return _digest(8, f"span/{instance}")
+def _span(root: int, activation: int, attempt: int) -> int:
+    number = activation << 32 | attempt  # A digest for each would be a tenth of the engine's time.
+    return root ^ (number * _SPREAD & _SPAN_BITS) or 1
 
 
 def _digest(size: int, text: str) -> int:
