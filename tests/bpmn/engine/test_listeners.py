@@ -29,6 +29,12 @@ def script(text, language="python"):
     return f'<c:script scriptFormat="{language}">{text}</c:script>'
 
 
+def document(done):
+    """Return what a run has written as JSON."""
+    assert done.stdout, f"nothing written, exit status {done.returncode}: {done.stderr}"
+    return json.loads(done.stdout)
+
+
 @pytest.fixture
 def run(mlkit, diagram, tmp_path):
     """Run a diagram of one activity; return the document of its instance."""
@@ -39,7 +45,7 @@ def run(mlkit, diagram, tmp_path):
 
     def go(body, *more, flows="s>t t>e"):
         (tmp_path / "p.bpmn").write_text(diagram(body, flows))
-        return json.loads(mlkit("bpmn", "run", "p.bpmn", "--json", *more).stdout)
+        return document(mlkit("bpmn", "run", "p.bpmn", "--json", *more))
 
     return go
 
@@ -169,7 +175,7 @@ def play(mlkit, diagram, tmp_path):
         text = diagram(body, flows, '<signal id="Stop" name="stop"/>' + called)
         text = text.replace("<definitions ", f"<definitions {CAMUNDA} ", 1)
         (tmp_path / "p.bpmn").write_text(text)
-        return json.loads(mlkit("bpmn", "run", "p.bpmn", "--json", *more).stdout)
+        return document(mlkit("bpmn", "run", "p.bpmn", "--json", *more))
 
     return go
 
