@@ -124,6 +124,7 @@ class Attempts:
     def _note_begun(self, running: Running, identifier: int, job: int) -> None:
         self.jobs[job] = (running, identifier)
         running.jobs[identifier] = job
+        running.begun[identifier] = running.completed
         running.meanwhile.pop(identifier, None)
         running.elsewhere.pop(identifier, None)
 

@@ -32,15 +32,15 @@ def settle(
         is_first: Whether this was its first attempt; an earlier one may have removed anything.
     """
     known = running.state.files
-    others = running.meanwhile.pop(activation, None)
+    was_alone = running.begun.pop(activation, 0) == running.completed
+    running.completed += 1
+    others = running.meanwhile.pop(activation, {})
     elsewhere = running.elsewhere.pop(activation, {})
     if is_first and not (result.files or others):  # As of most tasks.
-        for each in running.jobs:
-            running.meanwhile.setdefault(each, {})
         return {}
     found = dict(result.files)
     doubtful: set[str] = set() if is_first else set(known)
-    if others is not None:  # Another task has ended since this one has begun.
+    if not was_alone:  # Another task has completed since this one has begun.
         doubtful |= found.keys() | others.keys()
     for path in doubtful:
         if not _is_there(Path(running.options.get("work", "")), path):
@@ -88,9 +88,9 @@ def _is_there(folder: Path, path: str) -> bool:
     return stat.S_ISDIR(mode) if path.endswith("/") else stat.S_ISREG(mode)
 
 
-def _is_older(own: KeptFile | None, others: Kept | None, path: str) -> bool:
+def _is_older(own: KeptFile | None, others: Kept, path: str) -> bool:
     """Return whether what a task has found was changed again before another one ended."""
-    if not others or path not in others:
+    if path not in others:
         return False
     other = others[path]
     return own is None or (other is not None and own[3] < other[3])

@@ -22,6 +22,8 @@ class Running(msgspec.Struct):
         sequence: The number of its last event on disk.
         pool: Where its scripts run; None for the runner's pool.
         has_folder: Whether its working folder is known to be what the journal records.
+        completed: How many of its tasks have completed here.
+        begun: How many had when a task that runs began, by its activation.
         meanwhile: What other tasks have changed in it while a task ran, by its activation.
         elsewhere: The same, of tasks that workers elsewhere have done: paths, and when (ns).
         received: How often workers elsewhere have changed it.
@@ -41,6 +43,8 @@ class Running(msgspec.Struct):
     jobs: dict[int, int] = {}
     pool: ScriptPool | None = None
     has_folder: bool = False
+    completed: int = 0
+    begun: dict[int, int] = {}
     meanwhile: dict[int, dict[str, KeptFile | None]] = {}
     elsewhere: dict[int, dict[str, int]] = {}
     received: int = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlkit.bpmn.definition import model
+from mlkit.bpmn.definition.model import FlowNode
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
 from mlkit.bpmn.engine.state import Scope
 from mlkit.errors import BadData
@@ -34,12 +36,16 @@ class ExclusiveGateway(Behavior):
 class ParallelGateway(Behavior):
     """Waits for a token on each incoming flow, then gives one to each outgoing flow."""
 
+    def __init__(self, node: FlowNode, body: model.Scope) -> None:
+        super().__init__(node, body)
+        self.needed = frozenset(node.incoming)
+
     def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Keep the token until the others are here."""
         incoming = self.node.incoming
         if len(incoming) > 1:
             scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
-            if any(each not in scope.arrived for each in incoming):
+            if not scope.arrived.keys() >= self.needed:
                 return
             consume(scope, incoming)
         if self.listeners:
