@@ -161,7 +161,7 @@ def one(kind, **rest):
         ("[1]", "it is not a form-js form"),
         pytest.param("[" * 100_000, "it is not a form-js form", id="deep"),
         (one("signature"), "error form.type: the form a.form: field 'x': no type 'signature'"),
-        (one("dynamiclist", label="L"), "form.name: the form a.form: list 'L': no path"),
+        (one("dynamiclist", label="L"), "form.name: the form a.form: list 'L': it has no path"),
         (json.dumps({"components": [{"type": "textfield", "key": "a b"}]}), "error form.name"),
         (
             json.dumps(
@@ -180,7 +180,7 @@ def one(kind, **rest):
         (one("textfield", validate={"pattern": "("}), "form.pattern: the form a.form: field 'x'"),
         (one("textfield", conditional={"hide": "=1 +"}), "form.expression: the form a.form: fiel"),
         (one("textfield", conditional={"hide": "=evil()"}), "there is no function 'evil'"),
-        (one("expression"), "form.expression: the form a.form: field 'x': no expression"),
+        (one("expression"), "form.expression: the form a.form: field 'x': it has no expression"),
         (one("select"), "error form.options: the form a.form: field 'x': it has no options"),
     ],
 )
