@@ -7,6 +7,7 @@
     ├── BadData              65  input that was found and cannot be used
     ├── InputMissing         66  input that is not there or cannot be read
     ├── ServiceUnavailable   69  an engine, interpreter or server that is not there
+    │   └── PackageMissing   69  an optional package that is not installed
     ├── ConfigurationError   78  mlkit.toml, a MLKIT_* variable, or a state directory
     └── Interrupted         130  stopped by a signal (128 + its number)
 
@@ -92,6 +93,21 @@ class ServiceUnavailable(MlkitError):
     """An engine, interpreter, package or server that is needed and not there."""
 
     exit_code = 69
+
+
+class PackageMissing(ServiceUnavailable):
+    """A package that only some need, and that is not installed."""
+
+    @classmethod
+    def of(cls, problem: str, extra: str, instead: str = "") -> PackageMissing:
+        """Build the error of what needs a package.
+
+        Args:
+            problem: What needs which package.
+            extra: The extra of mlkit that installs it.
+            instead: How to do without it, as the end of the hint.
+        """
+        return cls(problem, hint=f"pip install 'mlkit[{extra}]'{instead}")
 
 
 class ConfigurationError(MlkitError):

@@ -44,7 +44,7 @@ class FramedHelp(HelpFormatter):
         before, self.buffer = self.buffer, []
         super().write_usage(prog, args, prefix)
         text = self.getvalue().rstrip("\n")
-        self.buffer = [*before, self._styled(text, _BOLD), "\n"]
+        self.buffer = [*before, self._style(text, _BOLD), "\n"]
 
     @contextmanager
     def section(self, name: str) -> Generator[None]:
@@ -56,18 +56,18 @@ class FramedHelp(HelpFormatter):
         finally:
             inside = self.getvalue().splitlines()
             self.width += 4
-            self.buffer = [*before, "\n", *(f"{line}\n" for line in self._framed(name, inside))]
+            self.buffer = [*before, "\n", *(f"{line}\n" for line in self._frame(name, inside))]
 
-    def _framed(self, name: str, lines: list[str]) -> Generator[str]:
+    def _frame(self, name: str, lines: list[str]) -> Generator[str]:
         left, dash, right, side, low_left, low_right = self._corners
         dashes = dash * (self.width - len(name) - 5)
-        first = self._styled(left + dash, _DIM), name, self._styled(dashes + right, _DIM)
+        first = self._style(left + dash, _DIM), name, self._style(dashes + right, _DIM)
         yield " ".join(first)
-        edge = self._styled(side, _DIM)
+        edge = self._style(side, _DIM)
         for line in lines:
             rest = " " * (self.width - 4 - len(_CODE.sub("", line)))
             yield f"{edge} {line}{rest} {edge}"
-        yield self._styled(low_left + dash * (self.width - 2) + low_right, _DIM)
+        yield self._style(low_left + dash * (self.width - 2) + low_right, _DIM)
 
     def write_dl(
         self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
@@ -77,7 +77,7 @@ class FramedHelp(HelpFormatter):
         indent = " " * (names + col_spacing)
         for first, second in rows:
             text = wrap_text(second, max(self.width - len(indent), 10), preserve_paragraphs=True)
-            note = _NOTE.sub(lambda found: self._styled(found[0], _DIM), text)
+            note = _NOTE.sub(lambda found: self._style(found[0], _DIM), text)
             beside = indent[len(first) :] if len(first) <= names else f"\n{indent}"
             rest = note.replace("\n", f"\n{indent}")
             self.write(f"{self._name(first)}{beside if rest else ''}{rest}\n")
@@ -86,12 +86,12 @@ class FramedHelp(HelpFormatter):
         """Colour the flags, and what is given with them, or a name without flags."""
         ends = [found.end() for found in _FLAG.finditer(text)]
         if not ends:
-            return self._styled(text, _CYAN)
+            return self._style(text, _CYAN)
         flags, value = text[: ends[-1]], text[ends[-1] :]
-        flags = _FLAG.sub(lambda found: self._styled(found[0], _CYAN), flags)
-        return flags + (self._styled(value, _YELLOW) if value else "")
+        flags = _FLAG.sub(lambda found: self._style(found[0], _CYAN), flags)
+        return flags + (self._style(value, _YELLOW) if value else "")
 
-    def _styled(self, text: str, style: str) -> str:
+    def _style(self, text: str, style: str) -> str:
         """Colour each line for itself: frames stand between them."""
         if not self._colours:
             return text

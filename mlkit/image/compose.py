@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
+from mlkit.errors import BadData, InputMissing, PackageMissing, UsageError
 from mlkit.image.command import env_file
 
 STARTED, HEALTHY, COMPLETED = (
@@ -88,7 +88,7 @@ def read(path: Path, name: str, variables: Mapping[str, str] = os.environ) -> Co
         InputMissing: It cannot be read.
         BadData: It is no Compose file, or has something that is not understood here.
         UsageError: It has no such service.
-        ServiceUnavailable: The package that reads YAML is missing.
+        PackageMissing: The package that reads YAML is not installed.
     """
     document = _parse(path)
     beside = path.parent / ".env"
@@ -105,8 +105,7 @@ def _parse(path: Path) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        hint = "pip install 'mlkit[compose]'"
-        raise ServiceUnavailable("--compose needs the package PyYAML", hint=hint) from error
+        raise PackageMissing.of("--compose needs the package PyYAML", "compose") from error
     try:
         data = path.read_bytes()
     except OSError as error:

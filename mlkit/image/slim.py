@@ -22,7 +22,7 @@ from mlkit.image.proof import further
 from mlkit.image.proof.caveats import caveats
 from mlkit.image.proof.compare import Difference, missing, settle, verdict
 from mlkit.image.proof.diagnosis import Diagnosis, diagnose
-from mlkit.image.proof.expected import expected
+from mlkit.image.proof.expected import note_expected
 from mlkit.image.proof.findings import of_index
 from mlkit.image.proof.reach import reach
 from mlkit.image.proof.seccomp import Profiled, Prover, commands_of
@@ -105,7 +105,7 @@ class Slimmer:
         for each in more:
             entrypoint = self._argv(replace(self._command, arguments=()), init)
             argv = [*entrypoint, *each.arguments]
-            differences += each.compared(functools.partial(self._runner.run, built.image, argv))
+            differences += each.compare(functools.partial(self._runner.run, built.image, argv))
         probes = self._runner.settings.probes
         if diagnosis.needs_init and init:
             differences += _list_cured(diagnosis, candidate)
@@ -165,7 +165,7 @@ class Slimmer:
             lambda: runs.pop()() if runs else self._runner.run(built.image, argv),
             self._together.both,
         )
-        return candidate, expected(differences, self._options)
+        return candidate, note_expected(differences, self._options)
 
     def _profile(
         self, trace: Trace, originals: list[Observation], built: Built, init: bool

@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from mlkit import __version__
-from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable, UsageError
+from mlkit.errors import (
+    ConfigurationError,
+    MlkitError,
+    PackageMissing,
+    ServiceUnavailable,
+    UsageError,
+)
 from mlkit.progress import Progress, silent
 
 SCHEME = "dask"
@@ -85,8 +91,7 @@ def connect(url: str) -> Iterator[Cluster]:
     try:
         from distributed import Client
     except ImportError as error:
-        hint = "pip install 'mlkit[dask]'"
-        raise ServiceUnavailable("--cluster needs the package distributed", hint=hint) from error
+        raise PackageMissing.of("--cluster needs the package distributed", "dask") from error
     # It would write of each connection that is lost, beside the error that reports it.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import Any
 
-from mlkit.errors import InputMissing, MlkitError, ServiceUnavailable
+from mlkit.errors import InputMissing, MlkitError, PackageMissing, ServiceUnavailable
 from mlkit.storage.database import Columns, Migrations, Result
 from mlkit.storage.postgresql_arrays import mark, write_array, write_update
 
@@ -25,9 +25,7 @@ try:
     from mlkit.storage.postgresql_bell import Bell
     from mlkit.storage.postgresql_failures import AWAY, explain, place
 except ImportError as _missing:
-    raise ServiceUnavailable(
-        "PostgreSQL needs the package psycopg", hint='pip install "mlkit[postgres]"'
-    ) from _missing
+    raise PackageMissing.of("PostgreSQL needs the package psycopg", "postgres") from _missing
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a server that does not answer, unless the URL sets `connect_timeout`."""

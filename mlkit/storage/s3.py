@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, cast
 
-from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable
+from mlkit.errors import ConfigurationError, MlkitError, PackageMissing, ServiceUnavailable
 from mlkit.storage.objects import Sink, Stored
 
 try:
@@ -17,9 +17,7 @@ try:
     from obstore import exceptions
     from obstore.store import S3Store
 except ImportError as _missing:
-    raise ServiceUnavailable(
-        "an artifact store in S3 needs the package obstore", hint='pip install "mlkit[s3]"'
-    ) from _missing
+    raise PackageMissing.of("an artifact store in S3 needs the package obstore", "s3") from _missing
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from mlkit.errors import MlkitError, ServiceUnavailable, UsageError
+from mlkit.errors import MlkitError, PackageMissing, UsageError
 from mlkit.streams.log import Consumer, Log, Record
 
 BATCH = 1000
@@ -47,14 +47,13 @@ def writer(url: str) -> Write:
 
     Raises:
         UsageError: It is no such URL, or holds a password.
-        ServiceUnavailable: The client library is not installed.
+        PackageMissing: The client library is not installed.
     """
     host, port, secure, database = _address(url)
     try:
         import influxdb
     except ImportError as error:
-        hint = "pip install 'mlkit[influx]'"
-        raise ServiceUnavailable("--influx needs the package influxdb", hint=hint) from error
+        raise PackageMissing.of("--influx needs the package influxdb", "influx") from error
     client = influxdb.InfluxDBClient(
         host, port, os.environ.get(USERNAME), os.environ.get(PASSWORD), database, ssl=secure,
         verify_ssl=secure, timeout=TIMEOUT, retries=1,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from mlkit.errors import BadData, ServiceUnavailable, UsageError
+from mlkit.errors import BadData, PackageMissing, ServiceUnavailable, UsageError
 from mlkit.web.listeners import is_loopback
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Provider:
 
     Raises:
         UsageError: The issuer is not https URL.
-        ServiceUnavailable: The packages are not installed.
+        PackageMissing: The packages are not installed.
     """
 
     def __init__(self, client: Client, redirect: str) -> None:
@@ -265,10 +265,8 @@ def _require_packages() -> None:
         import authlib.integrations.requests_client  # noqa: F401
         import joserfc  # noqa: F401
     except ImportError as error:
-        hint = "pip install 'mlkit[oidc]'"
-        raise ServiceUnavailable(
-            "--oidc needs the packages authlib and joserfc", hint=hint
-        ) from error
+        problem = "--oidc needs the packages authlib and joserfc"
+        raise PackageMissing.of(problem, "oidc") from error
 
 
 def claim(claims: Mapping[str, Any], path: str) -> Any:

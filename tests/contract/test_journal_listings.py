@@ -214,11 +214,13 @@ def test_what_waits_for_another_attempt_is_listed_until_it_begins(journal):
         changes = Changes([Entry(1.0, Start(), [])])
         sequence = journal.append(row, 0, State("p", activations={2: waits}), changes)
     index = journal.index
-    [found] = index.retried("p", "work", (0, 0), 10)
+    [found] = index.list_retries("p", "work", (0, 0), 10)
     assert (found.instance, found.activation, found.attempt) == (row.id, 2, 1)
     assert (found.message, found.due) == ("no", 9e9)
-    assert index.retried("q", None, (0, 0), 10) == index.retried(None, "u", (0, 0), 10) == []
-    assert index.retried(None, None, (row.number, 2), 10) == []
+    assert (
+        index.list_retries("q", None, (0, 0), 10) == index.list_retries(None, "u", (0, 0), 10) == []
+    )
+    assert index.list_retries(None, None, (row.number, 2), 10) == []
     assert (index.retry_count(), index.within({"q"}).retry_count()) == (1, 0)
     begun = Activation(2, "work", 1, "working", attempt=2)
     with journal.transaction():
@@ -232,13 +234,13 @@ def test_attempts_that_run_are_known_to_all_until_they_are_removed(journal):
     first = RunningAttempt(2, "work", "", 1, 5.0, "here:1", "begun\0\n", "")
     again = first._replace(attempt=2, host="there:1", stdout="again\n")
     attempts = journal.running_attempts
-    [moved] = attempts.moved([row.id, "0" * 8])
+    [moved] = attempts.read_progress([row.id, "0" * 8])
     assert (moved.id, moved.process, moved.printed) == (row.id, "p", None)
     for each, at in ((first, 6.0), (again, 7.0), (first, 8.0)):
         with journal.transaction():
             attempts.write([(row.number, each)], at)
     assert attempts.of(row) == [again]  # Who has lost the instance overwrites nothing.
-    assert [each.printed for each in attempts.moved([row.id])] == [7.0]
+    assert [each.printed for each in attempts.read_progress([row.id])] == [7.0]
     for attempt, left in ((1, [again]), (2, [])):
         with journal.transaction():
             attempts.remove([(row.number, 2, attempt)])

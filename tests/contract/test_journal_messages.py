@@ -39,11 +39,11 @@ def test_a_key_of_a_client_that_two_hosts_are_given_at_once_starts_once(hosts):
     def start() -> None:
         two = hosts.open()
         with two.transaction():
-            found.append(two.deployments.started("k"))
+            found.append(two.deployments.find_start("k"))
         two.close()
 
     with one.transaction():
-        assert one.deployments.started("k") is None
+        assert one.deployments.find_start("k") is None
         row = one.create("p", one.store_definition("p.bpmn", b"<x/>", {}), {}, "", 5.0)
         other = threading.Thread(target=start)
         other.start()

@@ -72,4 +72,4 @@ def test_storage_without_its_package_says_what_to_install(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.strip() == 'pip install "mlkit[s3]"', done.stderr
+    assert done.stdout.strip() == "pip install 'mlkit[s3]'", done.stderr

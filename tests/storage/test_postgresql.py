@@ -357,7 +357,7 @@ def test_without_the_driver_the_hint_names_the_extra():
         "except Exception as e: print(type(e).__name__, e.hint)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == 'ServiceUnavailable pip install "mlkit[postgres]"\n'
+    assert ran.stdout == "PackageMissing pip install 'mlkit[postgres]'\n"
 
 
 def test_a_server_that_crashes_loses_nothing_and_is_found_again():

@@ -27,7 +27,7 @@ def test_no_broker_is_a_missing_service(monkeypatch, capfd):
 
 def test_without_the_client_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(ServiceUnavailable, match="needs confluent-kafka") as caught:
+    with pytest.raises(ServiceUnavailable, match="needs the package confluent-kafka") as caught:
         streams.open("kafka://127.0.0.1:9092")
     assert caught.value.hint == "pip install 'mlkit[kafka]'"
 

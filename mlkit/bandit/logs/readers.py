@@ -106,12 +106,12 @@ def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
     is_joined = is_compacted(file.columns)
     for batch in file.batches(names, _PARQUET_ROWS):
         rows = _rows(log, batch, columns, features, partial(_parquet_place, log, row))
-        yield _rewarded(rows) if is_joined else rows
+        yield _drop_unrewarded(rows) if is_joined else rows
         row += len(batch)
         log.bytes_read = file.size * row // max(row, file.rows)
 
 
-def _rewarded(rows: Rows) -> Rows:
+def _drop_unrewarded(rows: Rows) -> Rows:
     """Leave out the rows without a reward."""
     kept = rows.reward.is_valid()
     numbers = np.flatnonzero(kept.to_numpy(zero_copy_only=False))

@@ -38,7 +38,7 @@ class JournalLists:
         """Return the tasks, of a process and at an element, that wait for another attempt."""
         found: list[Document] = []
         after = (0, 0)
-        while rows := self.journal.index.retried(process, element, after, _PAGE):
+        while rows := self.journal.index.list_retries(process, element, after, _PAGE):
             found += map(_retry, rows)
             after = rows[-1].number, rows[-1].activation
         return found

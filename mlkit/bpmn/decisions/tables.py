@@ -147,7 +147,7 @@ class CompiledTable:
         if _is_allowed(frame, test, value):
             return value
         output = self.table.outputs[at]
-        self._note_result(frame, number, at, value, f"none of {output.values}")
+        self._note_result(frame, number, at, value, f"not one of {output.values}")
         return None
 
     def _note_result(self, frame: Frame, number: int, at: int, value: Any, problem: str) -> None:

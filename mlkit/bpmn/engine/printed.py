@@ -26,7 +26,7 @@ class Printed(msgspec.Struct, frozen=True, omit_defaults=True):
     peak: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     host: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
-    def shortened(self) -> Printed:
+    def shorten(self) -> Printed:
         """Return it with the beginning and the end of each stream that is too long."""
         stdout, stderr = _shorten(self.stdout), _shorten(self.stderr)
         return msgspec.structs.replace(self, stdout=stdout, stderr=stderr)

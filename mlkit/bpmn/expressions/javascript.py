@@ -13,7 +13,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions.evaluator import Lookup
 from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, TimeLimit, UnknownVariable
-from mlkit.errors import ServiceUnavailable
+from mlkit.errors import PackageMissing
 from mlkit.workers.child.javascript import (
     JavaScriptError,
     Thrown,
@@ -85,7 +85,7 @@ def evaluate(text: str, lookup: Lookup, now: datetime) -> Any:
 def _require() -> None:
     problem = lacking()
     if problem is not None:
-        raise ServiceUnavailable(problem, hint="pip install 'mlkit[javascript]'")
+        raise PackageMissing.of(problem, "javascript")
 
 
 def _look_up(names: frozenset[str], lookup: Lookup) -> dict[str, Any]:

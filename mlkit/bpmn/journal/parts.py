@@ -255,7 +255,7 @@ class Deployments(Protocol):
     def of_definition(self, process: str, definition: str) -> Deployed | None:
         """Return the version of a process that a stored definition is; None: not deployed."""
 
-    def started(self, key: str) -> tuple[str, int] | None:
+    def find_start(self, key: str) -> tuple[str, int] | None:
         """Return what was started by a key: the digest of the request, and the instance."""
 
     def remember(self, key: str, digest: str, instance: int, at: float) -> None:
@@ -347,15 +347,15 @@ class Index(Protocol):
             words: Only tasks that have all of these.
         """
 
-    def stopped(
+    def list_incidents(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Stopped]:
         """Return incidents, oldest instance first, of a process and at an element."""
 
-    def retried(
+    def list_retries(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Retried]:
-        """Return the tasks that wait for another attempt, as `stopped` does incidents."""
+        """Return the tasks that wait for another attempt, as `list_incidents` does incidents."""
 
     def retry_count(self) -> int:
         """Return how many tasks wait for another attempt."""
@@ -385,7 +385,7 @@ class RunningAttempts(Protocol):
     def of(self, row: Row) -> list[RunningAttempt]:
         """Return what is known of attempts of an instance, those that have ended too."""
 
-    def moved(self, instances: Sequence[str]) -> Iterator[Moved]:
+    def read_progress(self, instances: Sequence[str]) -> Iterator[Moved]:
         """Yield how far instances have come, by their ids, and when an attempt printed last."""
 
     def moved_since(self, at: float, limit: int) -> list[Moved]:

@@ -316,7 +316,7 @@ class Starter:
         """
         digest = _digest(request)
         if request.once is not None:
-            done = journal.deployments.started(request.once)
+            done = journal.deployments.find_start(request.once)
             if done is not None and done[0] != digest:
                 raise UsageError(
                     f"the idempotency key {request.once!r:.80} was used for another request"

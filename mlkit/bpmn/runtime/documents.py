@@ -266,7 +266,7 @@ def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
     return found
 
 
-def retried(engine: Engine, state: State) -> list[dict[str, Any]]:
+def describe_retries(engine: Engine, state: State) -> list[dict[str, Any]]:
     """Describe the tasks that wait for another attempt."""
     return [
         {**_place(engine, each), "attempt": each.attempt, "message": each.wait.failure}

@@ -345,7 +345,9 @@ class Service:
         engine, state = self.session.engine(row), self.session.state(row)
         found = documents.incidents(engine, state)
         known = [each for each in found if incident in (0, each["id"]) and each["id"] is not None]
-        known += [each for each in documents.retried(engine, state) if incident == each["id"]]
+        known += [
+            each for each in documents.describe_retries(engine, state) if incident == each["id"]
+        ]
         if not known:
             raise Refused(f"instance {row.id}: there is no such incident to try again")
         return self.ask(row, Retry(incident, by))
@@ -361,7 +363,7 @@ class Service:
         done: list[str] = []
         refused: dict[str, str] = {}
         after = (0, 0)
-        while found := self.journal.index.stopped(process, element, after, _PAGE):
+        while found := self.journal.index.list_incidents(process, element, after, _PAGE):
             for each in found:
                 try:
                     self.retry(each.instance, each.activation, by)

@@ -72,7 +72,7 @@ def _read(
 ) -> tuple[list[Moved], list[Moved]]:
     """Return those that are watched one by one, and those that have moved lately."""
     attempts = service.journal.running_attempts
-    found = list(attempts.moved(watched)) if watched else []
+    found = list(attempts.read_progress(watched)) if watched else []
     if not is_all:
         return found, []
     after = time.time() if since is None else since

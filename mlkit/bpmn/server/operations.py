@@ -113,12 +113,12 @@ class _Operations:
         self._context = context
 
     async def incidents(self, request: Request) -> Response:
-        found, following = await self._list(request, lambda index: index.stopped)
+        found, following = await self._list(request, lambda index: index.list_incidents)
         shown = [Incident(*_describe(each), instant(each.updated)) for each in found]
         return answer(Incidents(shown, following))
 
     async def retries(self, request: Request) -> Response:
-        found, following = await self._list(request, lambda index: index.retried)
+        found, following = await self._list(request, lambda index: index.list_retries)
         shown = [Retry(*_describe(each), instant(each.due)) for each in found]
         return answer(Retries(shown, following))
 

@@ -17,7 +17,7 @@ from mlkit.bpmn.journal.records import Entry, Log
 from mlkit.bpmn.people import masking
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.trace_context import span_id, trace_id
-from mlkit.errors import ServiceUnavailable, UsageError
+from mlkit.errors import PackageMissing, UsageError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
@@ -149,7 +149,7 @@ def require_endpoint(url: str) -> None:
 
     Raises:
         UsageError: It is not HTTP URL.
-        ServiceUnavailable: The packages are missing.
+        PackageMissing: The packages are not installed.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -157,8 +157,7 @@ def require_endpoint(url: str) -> None:
     try:
         import opentelemetry.exporter.otlp.proto.http  # noqa: F401
     except ImportError as error:
-        hint = 'pip install "mlkit[otel]"'
-        raise ServiceUnavailable("--otlp needs the packages of OpenTelemetry", hint=hint) from error
+        raise PackageMissing.of("--otlp needs the packages of OpenTelemetry", "otel") from error
 
 
 def exporting(url: str) -> Telemetry:
@@ -170,7 +169,7 @@ def exporting(url: str) -> Telemetry:
 
     Raises:
         UsageError: It is not HTTP URL.
-        ServiceUnavailable: The packages are missing.
+        PackageMissing: The packages are not installed.
     """
     require_endpoint(url)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter

@@ -192,7 +192,7 @@ def describe_printed(result: Result) -> dict[str, Any]:
     """Return what an attempt leaves for its log, as a server of mlkit takes it."""
     printed = Printed(
         result.stdout, result.stderr, result.duration, result.peak, this_host()
-    ).shortened()
+    ).shorten()
     found: dict[str, Any] = msgspec.to_builtins(printed)
     return found
 

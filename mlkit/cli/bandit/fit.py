@@ -11,7 +11,7 @@ from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of, window_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.unpacking import UnpackLimits
 
 if TYPE_CHECKING:
@@ -306,10 +306,10 @@ def _report_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -
         fields = {"output": str(path), **counts, "rewards": rows, "skipped": skipped}
         Output.document("bandit.fit", 1, model_fields(fitted) | fields)
         return
-    found = [counted(len(fitted.arms), "arm")]
+    found = [format_count(len(fitted.arms), "arm")]
     if len(fitted.contexts):
-        found.append(counted(len(fitted.contexts), "(context, arm) pair"))
+        found.append(format_count(len(fitted.contexts), "(context, arm) pair"))
     place = "standard output" if str(path) == "-" else path
-    output.note(f"{place}: {' and '.join(found)} from {counted(rows, 'reward')}")
+    output.note(f"{place}: {' and '.join(found)} from {format_count(rows, 'reward')}")
     if skipped:
         output.note(f"{skipped:,} bad rows skipped")

@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.unpacking import UnpackLimits
 
 Logs = Annotated[
@@ -54,7 +54,7 @@ def compact(
         Output.document("bandit.log.compact", 1, fields)
         return
     _note_skipped(ctx, bad.count)
-    decisions, rows = counted(found.decisions, "decision"), counted(found.rows, "row")
+    decisions, rows = format_count(found.decisions, "decision"), format_count(found.rows, "row")
     of(ctx).note(f"{output}: {decisions}, {rows}, {found.rewarded:,} with a reward")
     if found.orphans:
         of(ctx).note(f"{found.orphans:,} rewards belong to decisions that are not in these logs")
@@ -101,7 +101,7 @@ def verify(
         _note_skipped(ctx, bad.count)
         Output.result(tables.checks(found.arms[:20]))
         verdict = "the propensities fit" if fits else "the propensities do NOT fit"
-        checked = f"{found.checked:,} of {counted(found.decisions, 'decision')}"
+        checked = f"{found.checked:,} of {format_count(found.decisions, 'decision')}"
         Output.line(f"{verdict}: p = {found.p_value:.3g}; {checked} checked")
     if not fits:
         raise typer.Exit(1)
@@ -148,4 +148,4 @@ def positions(
 
 def _note_skipped(ctx: typer.Context, count: int) -> None:
     if count:
-        of(ctx).note(f"{counted(count, 'bad line')} skipped")
+        of(ctx).note(f"{format_count(count, 'bad line')} skipped")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.output import Output, counted
+from mlkit.cli.output import Output, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,8 +111,8 @@ def report_fit(output: Output, model: PolicyModel, path: Path, *, json: bool) ->
         counts = {"arms": len(model), "rewards": rows, "skipped": skipped}
         Output.document("bandit.fit", 2, fields(model) | {"output": str(path)} | counts)
         return
-    arms = counted(len(model), "arm")
-    output.note(f"{path}: {model.header.spec}, {arms} from {counted(rows, 'reward')}")
+    arms = format_count(len(model), "arm")
+    output.note(f"{path}: {model.header.spec}, {arms} from {format_count(rows, 'reward')}")
     if skipped:
         output.note(f"{skipped:,} bad rows skipped")
 

@@ -12,7 +12,7 @@ import typer
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MAX_UNPACKED, Json, MaxRatio, MaxUnpacked, unpack_limits
-from mlkit.cli.output import Output, counted, of, plain
+from mlkit.cli.output import Output, format_count, of, plain
 from mlkit.errors import BadData, UsageError
 from mlkit.unpacking import UnpackLimits
 
@@ -218,7 +218,7 @@ def _table(
     target = output or (table if str(table) == "-" else beside)
     with out.progress("rows") as progress:
         found = decide_rows(decisions, name, table, target, inputs, progress, begin, limits)
-    out.note(f"{counted(found.rows, 'row')} decided: {target}")
+    out.note(f"{format_count(found.rows, 'row')} decided: {target}")
     if found.failed:
-        out.note(f"{counted(found.failed, 'row')} failed; the first: {found.first}")
+        out.note(f"{format_count(found.failed, 'row')} failed; the first: {found.first}")
         raise typer.Exit(1)

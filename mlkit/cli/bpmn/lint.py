@@ -10,7 +10,7 @@ import typer
 from mlkit.cli.bpmn.options import pairs
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.errors import BadData, InputMissing, MlkitError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def lint(
     else:
         _lint_lines(found, first_broken=bool(refused))
         if not any(found.values()):
-            of(context).note(f"no problems in {counted(len(files), 'file')}")
+            of(context).note(f"no problems in {format_count(len(files), 'file')}")
     if refused:
         raise refused[0]
     if any(each.severity == "error" for problems in found.values() for each in problems):

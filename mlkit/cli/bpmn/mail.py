@@ -13,7 +13,7 @@ from mlkit.cli.bpmn.options import STATE, JournalUrl, State, serving
 from mlkit.cli.bpmn.results import ago
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import MOST, Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal.notices import Mail
@@ -252,6 +252,6 @@ def retry(
     if json:
         Output.document("bpmn.mail.retry", 1, {"queued": count})
     else:
-        of(context).note(f"{counted(count, 'mail')} will be sent again")
+        of(context).note(f"{format_count(count, 'mail')} will be sent again")
     if mails and not count:
         raise typer.Exit(1)

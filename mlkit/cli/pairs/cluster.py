@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlkit.cli.output import Output, counted
+from mlkit.cli.output import Output, format_count
 
 if TYPE_CHECKING:
     from mlkit.pairs.cluster import Cluster
@@ -28,5 +28,5 @@ def spread_over(out: Output, url: str | None) -> Iterator[Cluster | None]:
     from mlkit.pairs.cluster import connect
 
     with connect(url) as cluster:
-        out.note(f"{url}: {counted(cluster.workers, 'thread')}")
+        out.note(f"{url}: {format_count(cluster.workers, 'thread')}")
         yield cluster

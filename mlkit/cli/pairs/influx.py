@@ -19,7 +19,7 @@ def database(url: str | None) -> Write | None:
 
     Raises:
         UsageError: It is not the URL of a database.
-        ServiceUnavailable: The client library is not installed.
+        PackageMissing: The client library is not installed.
     """
     if url is None:
         return None

@@ -123,7 +123,7 @@ def find_manifest(
     for _ in range(LEVELS):
         entry, more = platforms.choose(found["manifests"], source, wanted)
         others += more
-        found = _described(store, entry)
+        found = _read_described(store, entry)
         if "manifests" not in found:
             return found, tuple(others)
     raise _too_deep(source)
@@ -135,7 +135,7 @@ def read_manifest(store: Store, image: Listed) -> dict[str, Any]:
     Raises:
         BadData: It is missing, damaged, or none.
     """
-    found = _described(store, image.entry)
+    found = _read_described(store, image.entry)
     if "manifests" in found:
         raise BadData(f"{blob(image.entry['digest'])}: an index, not the manifest of {image.name}")
     return found
@@ -207,7 +207,7 @@ def _walk(
             dropped.append((entry, kind))
             continue
         if found is None or media_type is None or media_type in INDEXES:
-            document = _described(store, entry)
+            document = _read_described(store, entry)
             if "manifests" in document:
                 yield from _walk(store, source, document, level + 1, seen, dropped)
                 continue
@@ -215,7 +215,7 @@ def _walk(
             if config.get("mediaType", min(CONFIGS)) not in CONFIGS:
                 dropped.append((entry, str(document.get("artifactType", config["mediaType"]))))
                 continue
-            found = found or _described(store, config)
+            found = found or _read_described(store, config)
         yield Listed(platforms.describe(found), entry)
 
 
@@ -239,14 +239,14 @@ def _check(store: Store, image: Listed) -> None:
     The digests of layers are checked as they are read.
     """
     manifest = read_manifest(store, image)
-    _described(store, manifest["config"])
+    _read_described(store, manifest["config"])
     for layer in manifest["layers"]:
         name = blob(layer["digest"])
         with store.open(name) as stream:
             _check_size(name, layer, stream.seek(0, os.SEEK_END))
 
 
-def _described(store: Store, entry: dict[str, Any]) -> dict[str, Any]:
+def _read_described(store: Store, entry: dict[str, Any]) -> dict[str, Any]:
     """Read the document that a descriptor names."""
     name = blob(entry["digest"])
     data = document(store, name)

@@ -11,7 +11,7 @@ from mlkit.image.proof.compare import OF_TIMES, Difference
 OF_USER = frozenset(("user", "variable HOME"))
 
 
-def expected(differences: Sequence[Difference], options: Options) -> list[Difference]:
+def note_expected(differences: Sequence[Difference], options: Options) -> list[Difference]:
     """Return differences, of which those that were asked for are only noted.
 
     Args:

@@ -30,7 +30,7 @@ class Further:
     originals: Sequence[Run]
     again: Run
 
-    def compared(self, candidate: Run) -> list[Difference]:
+    def compare(self, candidate: Run) -> list[Difference]:
         """Compare a run of the result with those of the original."""
         runs = [each() for each in self.originals]
         _, found = settle(runs, self.again, candidate)

@@ -20,7 +20,7 @@ from mlkit.image.command.health import health_command
 from mlkit.image.filesystem import build
 from mlkit.image.options import Options
 from mlkit.image.proof.compare import Difference, settle
-from mlkit.image.proof.expected import expected
+from mlkit.image.proof.expected import note_expected
 from mlkit.image.run.observation import Observation, Runner
 from mlkit.image.run.trace import Trace
 
@@ -144,7 +144,7 @@ class Profiled:
         """Return what the profile breaks, but for what the user has asked for."""
         return [
             replace(each, what=f"under seccomp: {each.what}")
-            for each in expected(self.differences, options)
+            for each in note_expected(self.differences, options)
             if each.effect == "broken"
         ]
 

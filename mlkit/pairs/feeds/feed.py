@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import asdict, replace
 
-from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
+from mlkit.errors import BadData, InputMissing, MlkitError, PackageMissing, UsageError
 from mlkit.pairs.feeds.records import PriceRecord, parse
 
 GROUP = "mlkit.pairs.feeds"
@@ -150,6 +150,7 @@ def reconnecting(
     does not break: what is wrong with it stays wrong.
 
     Raises:
+        PackageMissing: The feed needs a package, which no waiting brings.
         MlkitError: A replay failed.
     """
     wait = FIRST_WAIT
@@ -160,7 +161,7 @@ def reconnecting(
                 yield batch
             return
         except MlkitError as error:
-            if feed.is_replay:
+            if feed.is_replay or isinstance(error, PackageMissing):
                 raise
             problem = error.message
         except (Exception, SystemExit) as error:  # code of users, and of their brokers' clients

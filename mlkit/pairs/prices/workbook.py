@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.errors import BadData, PackageMissing
 from mlkit.pairs.prices import text
 from mlkit.pairs.prices.reading import Sheet
 from mlkit.unpacking import UnpackLimits
@@ -21,16 +21,14 @@ def sheets(content: bytes, source: str, stem: str, limits: UnpackLimits) -> list
     A workbook is an archive: what its parts unpack to counts against the limits.
 
     Raises:
-        ServiceUnavailable: The package that reads workbooks is not installed.
+        PackageMissing: The package that reads workbooks is not installed.
         BadData: The workbook is broken or has no cells.
     """
     try:
         import python_calamine
     except ImportError as error:
-        hint = "pip install 'mlkit[xlsx]', or save the sheet as CSV"
-        raise ServiceUnavailable(
-            f"{source}: Excel files need python-calamine", hint=hint
-        ) from error
+        problem = f"{source}: Excel files need the package python-calamine"
+        raise PackageMissing.of(problem, "xlsx", ", or save the sheet as CSV") from error
     _check(content, source, limits)
     try:
         book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.pairs.screen.cointegration import Matrix, Panel, Trend, engle_granger
-from mlkit.pairs.screen.splitting import SHARE, Tail, merged, pair_statistic, split
+from mlkit.pairs.screen.splitting import SHARE, Tail, merge, pair_statistic, split
 from mlkit.pairs.settings import TREND
 from mlkit.progress import Progress, silent
 
@@ -195,7 +195,7 @@ def simulate(
         split(test, length, width, least=least, particles=particles or 1000, seed=seed + each)
         for each in range(populations)
     ]
-    return _join(found, merged(tails))
+    return _join(found, merge(tails))
 
 
 def _join(found: Matrix, tail: Tail) -> Null:

@@ -108,7 +108,7 @@ def split(
     return Tail(*np.array(found).T)
 
 
-def merged(tails: Sequence[Tail]) -> Tail:
+def merge(tails: Sequence[Tail]) -> Tail:
     """Average independent estimates of one tail, as far as all of them reach.
 
     The mean is that of p and not of log p: each estimate of p is unbiased.

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlkit.errors import ServiceUnavailable, UsageError
+from mlkit.errors import PackageMissing, ServiceUnavailable, UsageError
 from mlkit.streams.kafka.client import TIMEOUT, describe, is_end, logger, ready, records
 from mlkit.streams.log import (
     EARLIEST,
@@ -54,8 +54,8 @@ class KafkaLog:
             import confluent_kafka
             import confluent_kafka.admin
         except ImportError as error:
-            hint = "pip install 'mlkit[kafka]'"
-            raise ServiceUnavailable("kafka:// needs confluent-kafka", hint=hint) from error
+            problem = "kafka:// needs the package confluent-kafka"
+            raise PackageMissing.of(problem, "kafka") from error
         self.client = confluent_kafka
         self.servers = servers
         self.settings = {"bootstrap.servers": servers, **(settings or {})}

@@ -124,7 +124,7 @@ class Model:
 
     def block(self, depth: int) -> tuple[str, str, str]:
         simple = [
-            self.user, self.counted, self.mapped, self.heard, self.repeated, self.summed,
+            self.user, self.format_count, self.mapped, self.heard, self.repeated, self.summed,
             self.timed, self.slept, self.told,
         ]  # fmt: skip
         nested: list[Callable[[int], tuple[str, str, str]]] = [
@@ -141,7 +141,7 @@ class Model:
         name = self.id("u")
         return f'<userTask id="{name}"/>', name
 
-    def counted(self) -> tuple[str, str]:
+    def format_count(self) -> tuple[str, str]:
         name = self.id("a")
         work = 'c:expression="${total + 1}" c:resultVariable="total"'
         return f'<serviceTask id="{name}" {work}/>', name

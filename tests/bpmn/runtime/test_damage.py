@@ -187,7 +187,7 @@ def test_check_finds_damaged_times_and_lists_go_on(path, state, back_end, statem
         listed = index.tasks(None, None, (0, 0), None)
         assert second.id in [each.instance for each in listed]
         [instant(each.since) for each in listed]
-        assert index.retried(None, None, (0, 0), 10) is not None
+        assert index.list_retries(None, None, (0, 0), 10) is not None
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_help_that_lacks_a_line_is_a_break():
     text = "usage: tool\n  count  counts lines\n  --help  shows this\n"
     ours = Observation(exit_code=0, log=text)
     further = Further(["--help"], [lambda: ours, lambda: ours], lambda: ours)
-    assert further.compared(lambda: ours) == []
+    assert further.compare(lambda: ours) == []
     lacking = Observation(exit_code=0, log=text.replace("  count  counts lines\n", ""))
-    (found,) = further.compared(lambda: lacking)
+    (found,) = further.compare(lambda: lacking)
     assert found.what.startswith("run --help: ")
     assert found.effect == "broken"

@@ -12,7 +12,7 @@ import pytest
 from pairs.markets import cointegrated
 
 from mlkit import streams
-from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.errors import BadData, InputMissing, PackageMissing, UsageError
 from mlkit.pairs.feeds.feed import Batch, Broken, CallableFeed, open_feed, reconnecting
 from mlkit.pairs.feeds.first import first_tickers
 from mlkit.pairs.feeds.lines import LONGEST, LinesFeed
@@ -128,6 +128,20 @@ def test_a_feed_that_breaks_is_taken_up_where_it_was():
         "a broker: odd", "a broker: ConnectionError: gone", "a broker: ConnectionError: gone",
     ]  # fmt: skip
     assert waits == [0.5, 1.0, 2.0]
+
+
+def test_a_feed_whose_package_is_missing_is_not_waited_for():
+    class Lacking:
+        name, is_replay = "a broker", False
+
+        def read(self, position):
+            raise PackageMissing.of("kafka:// needs the package confluent-kafka", "kafka")
+            yield
+
+    with pytest.raises(PackageMissing) as caught:
+        list(reconnecting(Lacking(), None, pytest.fail))
+    assert caught.value.exit_code == 69
+    assert caught.value.hint == "pip install 'mlkit[kafka]'"
 
 
 def test_a_function_is_called_with_the_last_time():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlkit.pairs.screen.cointegration import Panel, engle_granger
 from mlkit.pairs.screen.null import PROBABILITIES, Null, better, null_of, simulate
 from mlkit.pairs.screen.significance import adjust, mackinnon
-from mlkit.pairs.screen.splitting import merged, split
+from mlkit.pairs.screen.splitting import merge, split
 
 
 @pytest.mark.parametrize("trend", ["n", "c", "ct", "ctt"])
@@ -129,7 +129,7 @@ def test_the_mean_of_several_populations_is_closer_to_a_known_tail():
         return -np.abs(steps.sum(axis=(1, 2))) / np.sqrt(steps[0].size)
 
     tails = [split(total, 20, 2, least=2e-10, particles=500, seed=seed) for seed in range(6)]
-    found = merged(tails)
+    found = merge(tails)
     assert found.log_p[-1] < np.log(1e-9)
     assert (np.diff(found.statistic) < 0).all()
     expected = log_ndtr(found.statistic) + np.log(2.0)

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mlkit.bandit.stores.redis.address import Address
-from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable
+from mlkit.errors import ConfigurationError, MlkitError, PackageMissing, ServiceUnavailable
 
 try:
     import redis
     from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 except ImportError as error:
-    raise ServiceUnavailable(
-        "--store needs the package redis", hint='pip install "mlkit[redis]"'
-    ) from error
+    raise PackageMissing.of("--store needs the package redis", "redis") from error
 
 TIMEOUT = 3.0
 """Seconds for an answer, beside those that a command asks to wait."""

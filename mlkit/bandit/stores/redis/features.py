@@ -11,7 +11,7 @@ from typing import Any
 
 from mlkit.bandit.feature_stores.source import Row, SourceFailed, Subject
 from mlkit.bandit.stores.redis.address import Address
-from mlkit.errors import ServiceUnavailable
+from mlkit.errors import PackageMissing
 
 try:
     import redis.asyncio as redis
@@ -19,9 +19,7 @@ try:
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
 except ImportError as error:
-    raise ServiceUnavailable(
-        "--features redis://... needs the package redis", hint='pip install "mlkit[redis]"'
-    ) from error
+    raise PackageMissing.of("--features redis://... needs the package redis", "redis") from error
 
 _CONNECTIONS = 32
 

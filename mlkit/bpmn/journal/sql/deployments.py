@@ -118,7 +118,7 @@ class SqlDeployments:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM deployments {clause}", values)
         return [_read_deployed(row) for row in rows]
 
-    def started(self, key: str) -> tuple[str, int] | None:
+    def find_start(self, key: str) -> tuple[str, int] | None:
         """Return what was started by a key: the digest of the request, and the instance.
 
         Until the transaction ends nobody else starts something by it.

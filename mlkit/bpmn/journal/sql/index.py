@@ -372,21 +372,21 @@ class SqlIndex:
                 break
         return found[:limit]
 
-    def stopped(
+    def list_incidents(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Stopped]:
         """Return incidents, oldest instance first, of a process and at an element."""
-        rows = self._listed("incidents", "i.updated", process, element, after, limit)
+        rows = self._list("incidents", "i.updated", process, element, after, limit)
         return [Stopped(*row) for row in rows]
 
-    def retried(
+    def list_retries(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Retried]:
-        """Return the tasks that wait for another attempt, as `stopped` does incidents."""
-        rows = self._listed("retries", "s.due", process, element, after, limit)
+        """Return the tasks that wait for another attempt, as `list_incidents` does incidents."""
+        rows = self._list("retries", "s.due", process, element, after, limit)
         return [Retried(*row) for row in rows]
 
-    def _listed(
+    def _list(
         self,
         table: str,
         column: str,

@@ -77,7 +77,7 @@ class SqlRunningAttempts:
             problem = f"an attempt that runs is damaged: {error}"
             raise Damaged(self.database.place, row.id, problem) from error
 
-    def moved(self, instances: Sequence[str]) -> Iterator[Moved]:
+    def read_progress(self, instances: Sequence[str]) -> Iterator[Moved]:
         """Yield how far instances have come, by their ids, and when an attempt printed last."""
         for start in range(0, len(instances), _AT_ONCE):
             some = instances[start : start + _AT_ONCE]

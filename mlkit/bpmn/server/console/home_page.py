@@ -66,7 +66,7 @@ def _build_view(service: Service, person: str, reached: Reach) -> dict[str, Any]
         "counts": [(each, counts.get(each, 0)) for each in STATES],
         "incident_count": index.incident_count(),
         "incidents": [
-            incident(each) for each in service.mask(index.stopped(None, None, _FIRST, SHOWN))
+            incident(each) for each in service.mask(index.list_incidents(None, None, _FIRST, SHOWN))
         ],
         "tasks": [_task(each) for each in index.tasks(names, None, _FIRST, SHOWN)],
         "person": person,

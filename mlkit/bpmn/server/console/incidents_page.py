@@ -99,7 +99,7 @@ class IncidentsPage(ConsolePages):
     ) -> Sequence[Stopped | Retried]:
         """Return what the page lists, oldest instance first."""
         process, element = wanted.query.get("process"), wanted.query.get("element")
-        return service.mask(index.stopped(process, element, wanted.pair(), limit))
+        return service.mask(index.list_incidents(process, element, wanted.pair(), limit))
 
     def count(self, index: Index) -> int:
         """Return how many there are."""

@@ -35,7 +35,7 @@ class RetriesPage(IncidentsPage):
     ) -> Sequence[Stopped | Retried]:
         """Return what the page lists, oldest instance first."""
         process, element = wanted.query.get("process"), wanted.query.get("element")
-        return service.mask(index.retried(process, element, wanted.pair(), limit))
+        return service.mask(index.list_retries(process, element, wanted.pair(), limit))
 
     def count(self, index: Index) -> int:
         """Return how many there are."""

@@ -133,7 +133,7 @@ def printed_of(given: Fields) -> Printed | None:
     if given.values.get("log") is None:
         return None
     try:
-        return msgspec.convert(given.values["log"], Printed).shortened()
+        return msgspec.convert(given.values["log"], Printed).shorten()
     except msgspec.ValidationError as error:
         raise invalid(f"log: {error}") from None
 

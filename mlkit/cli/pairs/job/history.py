@@ -11,7 +11,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 
 if TYPE_CHECKING:
     from mlkit.streams import Log
@@ -78,7 +78,7 @@ def _files(out: Output, log: Log, topic: str, output: Path, since: str | None, j
     found = write(log, topic, output, since)
     _note_skipped(out, found.unreadable)
     if found.kept:
-        days = counted(len(found.kept), "day")
+        days = format_count(len(found.kept), "day")
         out.note(f"{days} of {output} unchanged: the log has fewer of their records by now")
     if json:
         document = {
@@ -87,12 +87,10 @@ def _files(out: Output, log: Log, topic: str, output: Path, since: str | None, j
         }  # fmt: skip
         Output.document("pairs.job.history", 1, document)
     else:
-        amount = (
-            f"{counted(sum(found.days.values()), 'record')} of {counted(len(found.days), 'day')}"
-        )
-        Output.line(f"{output}: {amount}")
+        records = format_count(sum(found.days.values()), "record")
+        Output.line(f"{output}: {records} of {format_count(len(found.days), 'day')}")
 
 
 def _note_skipped(out: Output, unreadable: int) -> None:
     if unreadable:
-        out.note(f"{counted(unreadable, 'record')} passed over: no JSON object with a time")
+        out.note(f"{format_count(unreadable, 'record')} passed over: no JSON object with a time")

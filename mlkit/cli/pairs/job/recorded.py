@@ -13,7 +13,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, RscriptOption, show_trace
 from mlkit.pairs.defaults import KEY, RECORDED_BATCH, RSCRIPT
@@ -72,7 +72,7 @@ def recorded(
         show_trace(error)
         raise
     if late:
-        of(context).note(f"{counted(len(late), 'late record')} left out")
+        of(context).note(f"{format_count(len(late), 'late record')} left out")
 
 
 def _lines(found: Iterator[dict[str, Any]]) -> None:
@@ -95,7 +95,7 @@ def _table(found: Iterator[dict[str, Any]], most: int, key: str, shown: Output) 
         table.add_row(*(plain(_cell(row.get(name))) for name in names))
     if first:
         Output.result(table)
-    total = counted(len(first) + rest, "record")
+    total = format_count(len(first) + rest, "record")
     shown.note(f"{total}, the first {most} shown: --json prints all" if rest else total)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.cli.pairs.influx import database, exporting
 from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 from mlkit.pairs.defaults import BATCH, KEY, RESTARTS, RSCRIPT
@@ -139,7 +139,7 @@ def _report(counts: Counts, json: bool) -> None:
         Output.document("pairs.job.run", 1, asdict(counts))
         return
     Output.line(
-        f"{counted(counts.records, 'record')}, {counts.written:,} written, "
+        f"{format_count(counts.records, 'record')}, {counts.written:,} written, "
         f"{counts.unreadable:,} unreadable, {counts.late:,} late, "
-        f"{counted(counts.restarts, 'restart')}"
+        f"{format_count(counts.restarts, 'restart')}"
     )

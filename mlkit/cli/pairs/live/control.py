@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 PairArgument = Annotated[
@@ -42,7 +42,7 @@ def _show(shown: dict[str, Any], is_owned: bool) -> None:
     blocks = f"; no new positions ({', '.join(shown['blocks'])})" if shown["blocks"] else ""
     Output.line(f"{shown['status']}{runs}{blocks}")
     moment = shown["time"] or "no bar yet"
-    Output.line(f"{moment}, {counted(shown['bars'], 'bar')} of {shown['feed']}")
+    Output.line(f"{moment}, {format_count(shown['bars'], 'bar')} of {shown['feed']}")
     if account:
         Output.line(
             f"equity {account['equity']:,.2f}, gross {account['gross']:,.2f}, "
@@ -57,7 +57,7 @@ def _show(shown: dict[str, Any], is_owned: bool) -> None:
         Output.line(f"  limit {each['limit']}: {each['value']:,.4g} of {each['bound']:,.4g}")
     odd = {name: n for name, n in feeds["records"].items() if name != "accepted"}
     cells = ", ".join(f"{name} {n:,}" for name, n in {**odd, **feeds["rejected"]}.items())
-    Output.line(f"feed: {counted(feeds['records'].get('accepted', 0), 'record')}"
+    Output.line(f"feed: {format_count(feeds['records'].get('accepted', 0), 'record')}"
                 f"{'; ' + cells if cells else ''}")  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted
+from mlkit.cli.output import Output, format_count
 from mlkit.cli.pairs.live.control import RunArgument
 
 
@@ -50,5 +50,5 @@ def history(
     if json:
         Output.document("pairs.live.history", 1, {"output": str(output), "days": days})
     else:
-        amount = f"{counted(sum(days.values()), 'record')} of {counted(len(days), 'day')}"
+        amount = f"{format_count(sum(days.values()), 'record')} of {format_count(len(days), 'day')}"
         Output.line(f"{output}: {amount}")

@@ -13,7 +13,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 from mlkit.cli.pairs.influx import database, exporting
 from mlkit.cli.pairs.live.alerts import Ways, alerts_of
 from mlkit.cli.pairs.settings import build, with_settings
@@ -450,6 +450,6 @@ def _show(progress: Progress, state: Path, json: bool) -> None:
         Output.document("pairs.live", 1, {"state": str(state), **fields})
     else:
         equity = f", equity {account['equity']:,.2f}" if account else ""
-        Output.line(f"{progress.status}: {counted(progress.bars, 'bar')}{equity}")
+        Output.line(f"{progress.status}: {format_count(progress.bars, 'bar')}{equity}")
     if progress.status in ("killed", "stopped"):
         raise typer.Exit(1)

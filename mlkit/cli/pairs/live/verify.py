@@ -6,7 +6,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted
+from mlkit.cli.output import Output, format_count
 from mlkit.cli.pairs.live.control import RunArgument
 
 
@@ -35,8 +35,8 @@ def verify(run: RunArgument, json: Json = False) -> None:
         equal = {"equal": verdict.difference is None}
         Output.document("pairs.live.verify", 1, equal | asdict(verdict))
     elif verdict.difference is None:
-        compared = (counted(verdict.bars, "bar"), counted(verdict.decisions, "decision"),
-                    counted(verdict.trades, "trade"))  # fmt: skip
+        compared = (format_count(verdict.bars, "bar"), format_count(verdict.decisions, "decision"),
+                    format_count(verdict.trades, "trade"))  # fmt: skip
         Output.line(f"equal: {', '.join(compared)}")
     else:
         Output.line(f"different: {verdict.difference}")

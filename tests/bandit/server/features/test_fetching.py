@@ -265,7 +265,7 @@ def test_the_decisions_of_a_kill_switch_and_of_many_arms_are_learned_from(start,
     assert server.get("/arms/arm-1")["pulls"] == 2
 
 
-def counted(server, name, **labels):
+def format_count(server, name, **labels):
     wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
     _, text, _ = server.raw("GET", "/metrics")
     found = re.search(rf"^mlkit_{name}\{{{wanted}\}} (\S+)", text.decode(), re.MULTILINE)
@@ -297,10 +297,10 @@ def test_a_server_predicts_learns_and_logs_with_the_features_of_redis(start_redi
     again = server.post("/predict", {"context": "u1", "k": 3, "seed": 1})
     assert again["arms"]
     assert server.get("/health")["status"] == "ok"
-    assert counted(server, "feature_rows_total", origin="fetched") == 2
-    assert counted(server, "feature_rows_total", origin="cached") == 2
-    assert counted(server, "feature_faults_total", fault="invalid") == 1
-    assert counted(server, "stage_seconds_count", stage="features") >= 0
+    assert format_count(server, "feature_rows_total", origin="fetched") == 2
+    assert format_count(server, "feature_rows_total", origin="cached") == 2
+    assert format_count(server, "feature_faults_total", fault="invalid") == 1
+    assert format_count(server, "stage_seconds_count", stage="features") >= 0
     batch = server.post("/predict/batch", [{"context": "u1"}, {"context": "nobody"}])
     assert len(batch) == 2
     assert server.stop() == 143
