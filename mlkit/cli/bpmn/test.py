@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, format_count, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.scenarios.run import Result
@@ -68,7 +68,7 @@ def _days(seconds: int) -> str:
     """Write simulated time for people: `3 days`, `1 day 2 h`, `20 s`."""
     minutes, rest = divmod(seconds, 60)
     days, minutes = divmod(minutes, 1440)
-    parts = [counted(days, "day")] if days else []
+    parts = [format_count(days, "day")] if days else []
     units = ((minutes // 60, "h"), (minutes % 60, "min"), (rest, "s"))
     return " ".join([*parts, *(f"{each} {unit}" for each, unit in units if each)]) + " simulated"
 
