@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
-from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.definition.timers import instant, zone_of
 from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Row, Scheduled
@@ -67,6 +68,11 @@ def document(shown: Shown) -> dict[str, Any]:
         "instance": shown.instance,
         "upcoming": [instant(each) for each in shown.upcoming],
     }
+
+
+def format_local(at: float, zone: str) -> str:
+    """Write a time (seconds since 1970) by the clock of a schedule's time zone, for people."""
+    return f"{datetime.fromtimestamp(at, zone_of(zone)):%a %Y-%m-%d %H:%M:%S %Z}"
 
 
 def pause(session: Session, name: str, paused: bool, by: str) -> Shown:

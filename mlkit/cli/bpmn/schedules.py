@@ -126,15 +126,14 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mlkit.bpmn.definition.timers import zone_of
+    from mlkit.bpmn.runtime.schedules import format_local
 
     table = Table()
     for name in ("schedule", "timer", "next", "state"):
         table.add_column(name)
     for each in found:
-        zone = zone_of(each["timezone"])
-        moments = (datetime.fromisoformat(at).astimezone(zone) for at in each["upcoming"])
-        times = Text("\n".join(f"{at:%a %Y-%m-%d %H:%M:%S %Z}" for at in moments) or "-")
+        moments = (datetime.fromisoformat(at).timestamp() for at in each["upcoming"])
+        times = Text("\n".join(format_local(at, each["timezone"]) for at in moments) or "-")
         states = ["paused"] if each["paused"] else []
         states += [f"{each['queued']} queued"] if each["queued"] else []
         states += [f"last {each['instance']}"] if each["instance"] else []

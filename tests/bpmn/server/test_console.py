@@ -70,7 +70,9 @@ FILES = {
     "long": diagram(LONG, "s>w w>e"),
     "fragile": diagram(FRAGILE, "s>w w>e"),
     "plain": diagram(ENDS, "s>e"),
-    "nightly": diagram(NIGHTLY, "s>e"),
+    "nightly": diagram(NIGHTLY, "s>e").replace(
+        "isExecutable", 'xmlns:mlkit="urn:mlkit:bpmn" mlkit:timezone="Asia/Tokyo" isExecutable'
+    ),
 }
 
 
@@ -315,7 +317,9 @@ def test_a_definition_shows_its_versions_and_what_waits_and_is_started(server):
 
 def test_a_schedule_is_paused_resumed_and_run(server):
     shown = text(server, "/schedules")
-    assert len(re.findall(r"<li><time", shown)) == 5
+    at_three = r'<time datetime="[0-9-]+T18:00:00[.]000Z">[A-Z][a-z]{2} [0-9-]+ 03:00:00 JST</time>'
+    assert len(re.findall(f"<li>{at_three}", shown)) == 5
+    assert re.search(at_three, text(server, "/").partition("What starts next")[2])
     name = {"schedule": "nightly/s"}
     assert send(server, "/schedules", action="pause", **name).status_code == 303
     assert "<strong>paused</strong>" in text(server, "/schedules")

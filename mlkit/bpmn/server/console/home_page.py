@@ -13,8 +13,8 @@ from mlkit.bpmn.journal.records import ENDED, STATES
 from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.answers import moment
 from mlkit.bpmn.server.console.console_pages import ConsolePages, go, hide
+from mlkit.bpmn.server.console.schedules_page import show_time
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.instances import summarize
 from mlkit.bpmn.server.reach import Reach
@@ -146,6 +146,6 @@ def _next(service: Service, reached: Reach) -> list[dict[str, Any]]:
     ]
     found.sort(key=lambda each: each[0])
     return [
-        {"at": moment(at), "process": timer.process, "timer": timer.text}
+        {**show_time(at, timer), "process": timer.process, "timer": timer.text}
         for at, timer in found[:SHOWN]
     ]

@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import structs
 
+from mlkit.bpmn.definition.start_timers import StartTimer
+from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.console.console_pages import ConsolePages, escape, go, hide
@@ -28,6 +30,11 @@ def routes(context: Context) -> dict[str, Route]:
     return hide("/schedules", GET=get, POST=post)
 
 
+def show_time(at: float, timer: StartTimer) -> dict[str, str]:
+    """Return a time of a timer for programs, and by the clock of its time zone for people."""
+    return {"at": instant(at), "text": schedules.format_local(at, timer.zone)}
+
+
 class SchedulesPage(ConsolePages):
     """Answers for the page of schedules."""
 
@@ -42,7 +49,11 @@ class SchedulesPage(ConsolePages):
                 self.context.reach(service, request, role) for role in ("viewer", "operator")
             )
             return [
-                {**structs.asdict(document(each)), "operates": operated.covers(process)}
+                {
+                    **structs.asdict(document(each)),
+                    "operates": operated.covers(process),
+                    "upcoming": [show_time(at, each.scheduled.timer) for at in each.upcoming],
+                }
                 for each in schedules.schedules(service.session)
                 if viewed.covers(process := each.scheduled.timer.process)
             ]

@@ -96,7 +96,7 @@
     if (charts[id]) { charts[id].setData(data); return; }
     const strokes = ["--accent", "--muted"].map(color);
     charts[id] = new uPlot({
-      width: host.clientWidth, height, scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), (high || 0) * 1.1 || 1] } },
+      width: host.clientWidth, height, fmtDate: isoMoments, scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), (high || 0) * 1.1 || 1] } },
       series: [{}, ...labels.map((label, place) => ({ label, stroke: strokes[place], width: 2 - place,
         dash: place ? [5, 4] : undefined, spanGaps: true, value: (_, value) => exact(value) }))],
       axes: [axis(), { ...axis(), size: 64, values: (_, values) => values.map(exact) }],

@@ -5,7 +5,8 @@
   const at = (id) => document.getElementById(id);
   const dash = "\u2013";
   const number = (value, digits = 2) => value === null || value === undefined ? dash
-    : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits,
+      signDisplay: "negative" }); // zero has no sign
   const percent = (value) => value === null || value === undefined ? dash : number(100 * value) + " %";
   const time = (text) => (text || dash).replace("T00:00:00Z", "").replace("T", " ").replace("Z", "");
 
@@ -49,7 +50,7 @@
     if (old) old.plot.destroy();
     let zoomed = false;
     const plot = new uPlot({
-      width: host.clientWidth, height: options.height || 220,
+      width: host.clientWidth, height: options.height || 220, fmtDate: isoMoments,
       series: [{}, { label, stroke: color("--accent"), width: 1.5, fill: options.fill,
         value: (_, value) => options.percent ? percent(value) : number(value) }, ...(options.more || [])],
       axes: [axis(), axis((_, values) => values.map((value) =>
@@ -154,8 +155,10 @@
       ["today", percent(status.daily_loss === undefined ? null : -status.daily_loss)],
       ["pairs", number(status.pair_count || 0, 0)]]);
     fill("pairs", (status.pairs || []).map(pairRow));
-    fill("candidates", (status.candidates || []).map((each) => row([`${each.y}/${each.x}`,
-      number(each.correlation, 3), number(each.distance, 4), number(each.zscore), number(each.crossings, 1)])));
+    if ((status.candidates || []).length) {
+      fill("candidates", status.candidates.map((each) => row([`${each.y}/${each.x}`,
+        number(each.correlation, 3), number(each.distance, 4), number(each.zscore), number(each.crossings, 1)])));
+    }
     if ((status.limits || []).length) {
       fill("limits", status.limits.map((each) => {
         const line = element("p");
