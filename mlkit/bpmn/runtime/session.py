@@ -18,26 +18,18 @@ from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     STEERING,
     AnyEvent,
-    Assign,
-    Begin,
-    Cancel,
-    Claim,
-    Complete,
     Migrate,
-    Retry,
     Start,
-    Suspend,
-    Unsuspend,
 )
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.listings import Found
-from mlkit.bpmn.journal.notices import Audited
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Refused, Row
 from mlkit.bpmn.people import masking, tasks
 from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.masking import Mask
+from mlkit.bpmn.runtime.auditing import audit
 from mlkit.bpmn.runtime.clock import Clock
 from mlkit.bpmn.runtime.deployed_files import folder_of
 from mlkit.bpmn.runtime.diagrams import (
@@ -440,32 +432,6 @@ def require_own(folder: Path) -> None:
             f"{folder}: belongs to user {owner}: running it would run that user's code",
             hint="run it as that user, or make it yours with chown if you trust what is in it",
         )
-
-
-_AUDITED: dict[type, str] = {
-    Start: "start", Claim: "claim", Complete: "complete", Begin: "begin", Retry: "retry",
-    Assign: "variables", Cancel: "cancel", Suspend: "suspend", Unsuspend: "unsuspend",
-    Migrate: "migrate",
-}  # fmt: skip
-
-
-def audit(journal: Journal, row: Row, event: AnyEvent, source: str) -> None:
-    """Record, inside a transaction, who asks for an event, and where from."""
-    action = _AUDITED.get(type(event))
-    if action is not None:
-        number = getattr(event, "id", 0)
-        subject = str(number or "")
-        if isinstance(event, Assign):
-            subject = ", ".join([*event.variables, *event.removed])
-        elif isinstance(event, Claim) and event.handed:
-            action, subject = "delegate", f"{number} to {event.assignee}"
-        elif isinstance(event, Claim) and not event.assignee:
-            action = "release"
-        elif isinstance(event, Migrate):
-            deployed = journal.deployments.of_definition(row.process, event.definition)
-            subject = f"version {deployed.version}" if deployed else event.definition[:12]
-        who = getattr(event, "by", "")
-        journal.audit.add(Audited(time.time(), who, source, action, row.id, subject[:1000]))
 
 
 def add(

@@ -9,8 +9,8 @@ from mlkit.bpmn.engine.events import AnyEvent, Assign, Cancel, Suspend, Unsuspen
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.auditing import audit
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.runtime.session import audit
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.engine_rest import documents, queries, typed
 from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settle
