@@ -200,6 +200,8 @@ def _missing(database: Database, components: Migrations) -> Iterator[tuple[str, 
     versions = database.versions(components)
     for name, version in versions.items():
         newest = len(components.get(name, ()))
+        if not isinstance(version, int):
+            raise ConfigurationError(f"{database.place}: the version of {name!r} is damaged")
         if version > newest:
             raise ConfigurationError(
                 f"{database.place}: {database.kind} version {version}, this mlkit reads up to"

@@ -75,6 +75,7 @@ class Mail(NamedTuple):
         due: When it is tried next, in seconds since 1970.
         error: Why it was not sent.
         ended: When it was sent, failed or dropped.
+        damage: Why its content cannot be read; empty: it can.
     """
 
     id: int
@@ -91,6 +92,7 @@ class Mail(NamedTuple):
     error: str
     created: float
     ended: float | None
+    damage: str = ""
 
 
 class Absence(NamedTuple):

@@ -30,7 +30,7 @@ from mlkit.bpmn.people.recipients import ABSENT, INSTEAD_OF, Recipient
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import MlkitError, printable
+from mlkit.errors import ConfigurationError, MlkitError, printable
 
 logger = logging.getLogger("mlkit.bpmn.mail")
 ATTACHED_BYTES = int(ATTACH_LIMIT * 1e6)
@@ -170,6 +170,8 @@ class Composer:
         Raises:
             MlkitError: It cannot be written.
         """
+        if mail.damage:
+            raise ConfigurationError(mail.damage)
         if mail.kind == "digest":
             return self._digest_message(mail, now)
         if mail.kind == "text":

@@ -145,6 +145,9 @@ class Sender:
         except MlkitError as error:
             self._fail(mail, error.message, outcome)
             return
+        except Exception as error:  # Damage or a defect fails this mail and no other.
+            self._fail(mail, f"internal error: {type(error).__name__}: {error}", outcome)
+            return
         message, recipient, reason, others = written
         if others:
             self.journal.atomically(lambda: self.outbox.add(others, time.time()))

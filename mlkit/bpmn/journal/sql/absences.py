@@ -6,6 +6,9 @@ Every method that writes runs inside a transaction of the caller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from mlkit.bpmn.journal.notices import Absence
 from mlkit.storage.database import Database
 
@@ -59,7 +62,7 @@ class SqlAbsences:
     def all(self) -> list[Absence]:
         """Return all absences, those of the past too, oldest first."""
         rows = self.database.query(f"SELECT {_COLUMNS} FROM absences ORDER BY id")
-        return [Absence(*row) for row in rows]
+        return [Absence(*row) for row in rows if _are_texts(row[1:3])]
 
     def now(self, at: float) -> dict[str, str]:
         """Return who stands in for whom at a time; of several, the one named last."""
@@ -68,7 +71,7 @@ class SqlAbsences:
             " WHERE begins <= ? AND ends > ? AND revoked IS NULL ORDER BY id",
             (at, at),
         )
-        return dict(rows)
+        return dict(row for row in rows if _are_texts(row))
 
     def choose_digest(self, person: str, daily: bool, by: str, at: float) -> None:
         """Let a person have one mail a day, or one for each task."""
@@ -82,4 +85,17 @@ class SqlAbsences:
     def digests(self) -> dict[str, bool]:
         """Return what people chose: whether they want one mail a day."""
         rows = self.database.query("SELECT person, daily FROM digests")
-        return {person: bool(daily) for person, daily in rows}
+        return {person: bool(daily) for person, daily in rows if _are_texts([person])}
+
+    def damage(self) -> list[str]:
+        """Return the absences and choices that cannot be read, and count for nothing."""
+        place = self.database.place
+        rows = self.database.query("SELECT id, person, substitute FROM absences ORDER BY id")
+        chosen = self.database.query("SELECT person FROM digests")
+        damaged = [f"absence {number}" for number, *names in rows if not _are_texts(names)]
+        damaged += ["a choice of mail" for each in chosen if not _are_texts(each)]
+        return [f"{place}: {each} is damaged" for each in damaged]
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)

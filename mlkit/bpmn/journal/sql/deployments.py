@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from mlkit.bpmn.journal.records import Deployed, encode
+from mlkit.bpmn.journal.sql.decoding import decode, find_damage
 from mlkit.errors import InputMissing
 from mlkit.storage.database import Database
 
@@ -116,7 +116,17 @@ class SqlDeployments:
 
     def _find(self, clause: str, values: tuple[Any, ...]) -> list[Deployed]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM deployments {clause}", values)
-        return [_read_deployed(row) for row in rows]
+        return [self._read(row) for row in rows]
+
+    def damage(self) -> list[str]:
+        """Return the versions that cannot be read."""
+        return find_damage(self.database.query(f"SELECT {_COLUMNS} FROM deployments"), self._read)
+
+    def _read(self, row: tuple[Any, ...]) -> Deployed:
+        process, version, definition, name, file, options, at, who = row
+        what = f"{self.database.place}: version {version} of {process!r}"
+        kept = decode(options, dict[str, Any], what)
+        return Deployed(process, definition, name, file, kept, at, who, version)
 
     def find_start(self, key: str) -> tuple[str, int] | None:
         """Return what was started by a key: the digest of the request, and the instance.
@@ -130,9 +140,3 @@ class SqlDeployments:
     def remember(self, key: str, digest: str, instance: int, at: float) -> None:
         """Note what was started by a key."""
         self.database.execute("INSERT INTO starts VALUES (?, ?, ?, ?)", (key, digest, instance, at))
-
-
-def _read_deployed(row: tuple[Any, ...]) -> Deployed:
-    process, version, definition, name, file, options, at, who = row
-    kept: Mapping[str, Any] = msgspec.json.decode(options)
-    return Deployed(process, definition, name, file, dict(kept), at, who, version)

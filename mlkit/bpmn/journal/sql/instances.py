@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mlkit.bpmn.journal.records import ENDED, STATES, Row, encode, require_id
+from mlkit.bpmn.journal.records import ENDED, STATES, Damaged, Row, encode, require_id
 from mlkit.errors import InputMissing
 from mlkit.storage.database import Database
 
@@ -156,8 +156,10 @@ class SqlInstances:
             Damaged: Its row cannot be read.
         """
         share = self._database.for_share if keep else ""
-        (found,) = self.select(f"WHERE number = ?{share}", (number,))
-        return self.readable(found)
+        found = self.select(f"WHERE number = ?{share}", (number,))
+        if not found:
+            raise Damaged(self._database.place, f"number {number}", "its row is missing")
+        return self.readable(found[0])
 
     def readable(self, row: Row) -> Row:
         """Return a row.

@@ -163,7 +163,10 @@ class SqlJournal:
     def damage(self) -> list[str]:
         """Return what is wrong with the journal as a file, and with rows of no instance."""
         found = [f"{self.database.place}: {each}" for each in self.database.damage()]
-        return [*found, *self.mailbox.damage(), *self.stores.damage()]
+        parts = (
+            self.mailbox, self.stores, self.deployments, self.schedules, self.outbox, self.absences,
+        )  # fmt: skip
+        return [*found, *(each for part in parts for each in part.damage())]
 
     # -- definitions and instances ---------------------------------------------------------
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from mlkit.bpmn.journal.notices import Mail, NewMail, Notice
 from mlkit.bpmn.journal.records import encode
+from mlkit.bpmn.journal.sql.decoding import decode
+from mlkit.errors import ConfigurationError
 from mlkit.storage.database import Database
 
 OUTBOX_VERSIONS = (
@@ -178,6 +178,12 @@ class SqlOutbox:
         )
         return [_mail(each) for each in rows]
 
+    def damage(self) -> list[str]:
+        """Return the mails whose content cannot be read."""
+        rows = self.database.query(f"SELECT {_COLUMNS} FROM mails ORDER BY mails.id")
+        place = self.database.place
+        return [f"{place}: mail {e.id}: {e.damage}" for e in map(_mail, rows) if e.damage]
+
     def counts(self) -> dict[str, int]:
         """Return how many mails there are in each state; notices count as queued."""
         found = dict(self.database.query("SELECT state, count(*) FROM mails GROUP BY state"))
@@ -203,5 +209,10 @@ class SqlOutbox:
 
 
 def _mail(row: Sequence[Any]) -> Mail:
-    content: dict[str, Any] = msgspec.json.decode(row[7])
-    return Mail._make([*row[:7], content, *row[8:]])
+    content: dict[str, Any] = {}
+    damage = ""
+    try:
+        content = decode(row[7], dict[str, Any], "its content")
+    except ConfigurationError as error:
+        damage = error.message
+    return Mail._make([*row[:7], content, *row[8:], damage])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 
 from mlkit.bpmn.definition.start_timers import StartTimer
 from mlkit.bpmn.journal.records import CONDITION, Begun, Scheduled, StoreChange, encode
-from mlkit.errors import InputMissing
+from mlkit.bpmn.journal.sql.decoding import decode, find_damage
+from mlkit.errors import ConfigurationError, InputMissing
 from mlkit.storage.database import Database
 
 TABLES = """
@@ -37,6 +39,7 @@ CREATE TABLE store_changes (
 """
 _COLUMNS = "process, element, timer, paused, queued, instance, last, revision"
 _CHANGES_LOCK = "changes of data stores"
+logger = logging.getLogger("mlkit.bpmn")
 
 
 class SqlSchedules:
@@ -48,6 +51,7 @@ class SqlSchedules:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._reported: set[str] = set()
 
     # -- timers ----------------------------------------------------------------------------
 
@@ -74,10 +78,23 @@ class SqlSchedules:
                 self.update(before, msgspec.structs.replace(before, timer=_going_on(before, timer)))
 
     def due(self, now: float) -> list[Scheduled]:
-        """Return what is due and not paused, and what waits for the end of its last start."""
-        return self._find(
-            "WHERE paused = 0 AND (due <= ? OR queued > 0) ORDER BY due, process, element", (now,)
-        )
+        """Return what is due and not paused, and what waits for the end of its last start.
+
+        One that is damaged keeps no other from its start: the log names it.
+        """
+        found = []
+        for row in self.database.query(
+            f"SELECT {_COLUMNS} FROM schedules WHERE paused = 0 AND (due <= ? OR queued > 0)"
+            " ORDER BY due, process, element",
+            (now,),
+        ):
+            try:
+                found.append(self._read(row))
+            except ConfigurationError as error:
+                if error.message not in self._reported:
+                    logger.error("%s", error.message)
+                self._reported.add(error.message)
+        return found
 
     def next_due(self, after: float = 0.0) -> float | None:
         """Return when the next start after a time is due, both in seconds since 1970."""
@@ -130,7 +147,17 @@ class SqlSchedules:
 
     def _find(self, clause: str, values: tuple[Any, ...]) -> list[Scheduled]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM schedules {clause}", values)
-        return [_read_scheduled(row) for row in rows]
+        return [self._read(row) for row in rows]
+
+    def damage(self) -> list[str]:
+        """Return the schedules that cannot be read."""
+        return find_damage(self.database.query(f"SELECT {_COLUMNS} FROM schedules"), self._read)
+
+    def _read(self, row: tuple[Any, ...]) -> Scheduled:
+        process, element, content, paused, queued, instance, last, revision = row
+        what = f"{self.database.place}: the schedule {process}/{element}"
+        timer = decode(content, StartTimer, what)
+        return Scheduled(timer, bool(paused), queued, instance, last, revision)
 
     # -- messages and signals --------------------------------------------------------------
 
@@ -249,10 +276,3 @@ def _going_on(before: Scheduled, timer: StartTimer) -> StartTimer:
         return timer
     old = before.timer
     return replace(timer, due=old.due, again=old.again, interval=old.interval)
-
-
-def _read_scheduled(row: tuple[Any, ...]) -> Scheduled:
-    _, _, timer, paused, queued, instance, last, revision = row
-    return Scheduled(
-        msgspec.json.decode(timer, type=StartTimer), bool(paused), queued, instance, last, revision
-    )
