@@ -182,8 +182,7 @@ class Changes(msgspec.Struct):
     moved: Row | None = None
 
 
-@dataclass(slots=True)
-class Append:
+class Append(msgspec.Struct):
     """What a commit adds for an instance, with where and when.
 
     Attributes:
@@ -205,14 +204,14 @@ class Append:
     state: State
     changes: Changes
     releases: bool = False
-    number: int = field(init=False)
-    after: int = field(init=False)
-    at: float = field(init=False)
-    indexed: tuple[str, str, float | None] = field(init=False)
-    only_works: bool = field(init=False)
+    number: int = 0
+    after: int = 0
+    at: float = 0.0
+    indexed: tuple[str, str, float | None] = ("running", "", None)
+    only_works: bool = False
 
     def __post_init__(self) -> None:
-        """Find out once what each table asks for."""
+        """Find out once, from the others, what each table asks for."""
         entries = self.changes.entries
         self.number = self.row.number
         self.after = self.sequence + len(entries)

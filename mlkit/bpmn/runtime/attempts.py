@@ -106,15 +106,20 @@ class Attempts:
         listener = node.listeners[activation.heard - 1] if activation.listening else None
         work = node.work if listener is None else listener.work
         assert isinstance(work, Script | model.Callable)
-        carries = self.transfers is not None and self.transfers.carries(running)
+        transfers = self.transfers
+        carries = transfers is not None and transfers.carries(running)
         request = jobs.request(running, activation, work, carries)
         if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):
             self._queue_mail(running, activation)
             return
-        if self.transfers is not None and self.transfers.lacks(running, request["variables"]):
-            self._prepare(running, identifier, request)
-        else:
+        if (
+            transfers is None
+            or (running.has_folder and not transfers.shares)  # As most are.
+            or transfers.is_ready(running, request["variables"])
+        ):
             self._hand_over(running, identifier, request)
+        else:
+            self._prepare(running, identifier, request)
 
     def _hand_over(self, running: Running, identifier: int, request: dict[str, Any]) -> None:
         pool = running.pool or self._pool

@@ -82,9 +82,9 @@ class Transfers:
                     logger.warning("%s", error)
                 return
 
-    def lacks(self, running: Running, variables: dict[str, Any]) -> bool:
-        """Return whether a task that these variables are for has to be prepared."""
-        return self.lacks_folder(running) or (self.shares and bool(self.missing(variables)))
+    def is_ready(self, running: Running, variables: dict[str, Any]) -> bool:
+        """Return whether a task that these variables are for needs no preparation."""
+        return not (self.lacks_folder(running) or self.missing(variables))
 
     def missing(self, variables: dict[str, Any]) -> set[str]:
         """Return the values that variables name and that are not known to be here."""

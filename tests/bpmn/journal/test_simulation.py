@@ -13,10 +13,11 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.engine.state import Activation, State
@@ -118,7 +119,7 @@ class Unfenced(SqlJournal):
         changed = []
         for each in appends:
             ((epoch, sequence),) = self.database.query(last, (each.number,))
-            changed.append(replace(each, row=_at(each.row, epoch), sequence=sequence))
+            changed.append(structs.replace(each, row=_at(each.row, epoch), sequence=sequence))
         return super().append_all(changed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlkit.bpmn.engine.events import Cancel
@@ -61,15 +61,13 @@ class EventWriter:
         """
         # The fence comes first: who was taken over waits for no other lock, and writes nothing.
         self._fence(appends)
-        events: list[tuple[Any, ...]] = []
         verdicts: dict[int, str] = {}
         ended: dict[int, str] = {}
         for each in appends:
-            events += _events(each)
             verdicts |= each.changes.verdicts
             if each.state.status != "running":
                 ended[each.number] = f"instance {each.row.id} is {each.status}"
-        self._database.defer_rows(_ADD_EVENTS, _EVENT, events)
+        self._database.defer_rows(_ADD_EVENTS, _EVENT, _list_events(appends))
         for each in appends:
             if each.changes.moved is not None:
                 self._redefine(each.changes.moved, each.state)
@@ -143,8 +141,12 @@ class EventWriter:
         self.append_all([Append(row, last, state, Changes([Entry(at, event, [])]))])
 
 
-def _events(append: Append) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of an append's events."""
-    for position, each in enumerate(append.changes.entries, append.sequence + 1):
-        log = None if each.log is None else encode(each.log)
-        yield append.number, position, each.at, encode(each.event), encode(each.trace), log
+def _list_events(appends: Sequence[Append]) -> list[tuple[Any, ...]]:
+    """Return the rows of the events of appends."""
+    found: list[tuple[Any, ...]] = []
+    for append in appends:
+        for position, each in enumerate(append.changes.entries, append.sequence + 1):
+            log = None if each.log is None else encode(each.log)
+            event, trace = encode(each.event), encode(each.trace)
+            found.append((append.number, position, each.at, event, trace, log))
+    return found
