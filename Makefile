@@ -18,8 +18,10 @@ BIN := $(VENV)/bin
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test test-all test-slow test-nightly test-stacks test-keycloak test-sanitize dev check docs lock reference \
-  system-packages clean
+.PHONY: demo test test-all test-slow test-nightly test-stacks test-keycloak sanitized test-sanitize dev check check-native \
+  check-style check-types docs lock reference system-packages clean
+# With --jobs, programs that are no make have not the pipe that the variable tells them of.
+unexport MAKEFLAGS
 
 demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -62,11 +64,13 @@ NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
 FUZZED := 150000
 SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
-test-sanitize: $(VENV)/.installed-test
+sanitized: $(VENV)/.installed-test
 	$(BIN)/cmake -G Ninja -S . -B $(SANITIZED)/cmake -DMLKIT_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" >/dev/null
 	$(BIN)/cmake --build $(SANITIZED)/cmake
+
+test-sanitize: sanitized
 	rm -rf $(SANITIZED)/package && mkdir -p $(SANITIZED)/package && cp -r mlkit $(SANITIZED)/package/
 	$(BIN)/cmake --install $(SANITIZED)/cmake --prefix $(SANITIZED)/package >/dev/null
 	$(SANITIZED_RUN) $(BIN)/python -c 'import mlkit.bandit._beta_sampler as m; assert "sanitized" in m.__file__'
@@ -81,11 +85,17 @@ dev: $(BIN)/python constraints/dev.txt
 	$(BIN)/pre-commit install
 
 NATIVE := $(shell git ls-files 'cpp/*.cpp' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.h')
-check: $(VENV)/.installed-test
+check: check-native check-style check-types
+
+check-native: $(VENV)/.installed-test
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	bash .ci/cppcheck
+
+check-style: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 reference: $(VENV)/.installed
@@ -98,19 +108,24 @@ system-packages:
 # Dependencies are those that were tested, to the byte: pip verifies the hashes in constraints/.
 # A module is compiled when it is first imported: most of theirs never are.
 INSTALL := $(BIN)/pip install --quiet --no-compile --require-hashes --requirement
-PACKAGE := $(BIN)/pip install --quiet --no-deps --no-build-isolation .
+# pip works on one core: the package is compiled beside it. Both end before either's failure is one.
+define INSTALL_WITH_PACKAGE
+$(INSTALL) constraints/build.txt
+rm -rf build/wheel
+$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel . & \
+  $(INSTALL) $(1); installed=$$?; wait $$! && exit $$installed
+$(BIN)/pip install --quiet --no-deps --force-reinstall build/wheel/mlkit-*.whl
+endef
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(SOURCES) constraints/run.txt | $(BIN)/python
-	$(INSTALL) constraints/run.txt
-	$(PACKAGE)
+$(VENV)/.installed: $(SOURCES) constraints/build.txt constraints/run.txt | $(BIN)/python
+	$(call INSTALL_WITH_PACKAGE,constraints/run.txt)
 	touch $@
 
-$(VENV)/.installed-test: $(SOURCES) constraints/dev.txt | $(BIN)/python
-	$(INSTALL) constraints/dev.txt
-	$(PACKAGE)
+$(VENV)/.installed-test: $(SOURCES) constraints/build.txt constraints/dev.txt | $(BIN)/python
+	$(call INSTALL_WITH_PACKAGE,constraints/dev.txt)
 	$(BIN)/pip check
 	touch $(VENV)/.installed $@
 
@@ -123,6 +138,7 @@ lock: $(BIN)/python
 	$(BIN)/pip install --quiet uv
 	$(LOCK) pyproject.toml --group build --output-file constraints/run.txt
 	$(LOCK) pyproject.toml --extra dev --group build --output-file constraints/dev.txt
+	$(LOCK) --group pyproject.toml:build --constraint constraints/dev.txt --output-file constraints/build.txt
 
 clean:
 	rm -rf build dist $(VENV)
