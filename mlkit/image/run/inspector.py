@@ -120,6 +120,12 @@ def _stands_before(command: str) -> bool:
     return name in INITS or (name in SHELLS and words[1:2] == ["-c"])
 
 
+def read_both(text: str) -> tuple[list[Process], str]:
+    """Read a report of processes that one of what programs find follows; return that unread."""
+    processes, _, look = text.partition("\nlook\n")
+    return read_processes(processes), look
+
+
 def read_look(text: str) -> dict[str, str]:
     """Read what the inspector found from within."""
     return dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)

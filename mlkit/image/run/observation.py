@@ -22,6 +22,7 @@ from mlkit.image.run.inspector import (
     app_of,
     hosts_of,
     orphans,
+    read_both,
     read_look,
     read_processes,
     signal_number,
@@ -266,9 +267,8 @@ class Runner:
         until = time.monotonic() + self.settings.watch
         while app.state().running and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, PAUSE))
-        running = self._processes(app, tracer)
+        running, look = self._inspect(app, tracer)
         processes = [] if tracer else running
-        look = {} if tracer else self._look(app, app_of(processes))
         code = app.state().exit_code
         patience = stop_patience(config, running)
         stop = app.stop(patience) if code is None else None
@@ -290,24 +290,34 @@ class Runner:
             healthy=healthy,
         )
 
-    def _processes(self, app: Container, tracing: Tracing | None) -> list[Process]:
-        """List its processes: the engine shows no zombies.
+    def _inspect(
+        self, app: Container, tracing: Tracing | None
+    ) -> tuple[list[Process], dict[str, str]]:
+        """List its processes, and see what a program in it finds, as its user.
 
-        A program beside the tracer sees them all, and one in the app's own container those of its
-        user, which most apps run as. A container more, that may see all, takes the engine as much
-        work as five such programs.
+        The engine shows no zombies. A program beside the tracer sees all processes, and one in the
+        app's own container those of its user, which most apps run as. A container more, that may
+        see all, takes the engine as much work as five such programs.
         """
         if not app.state().running:
+            return [], {}
+        if tracing is None:
+            code, output = app.execute(["/.mlkit-inspector", "both"])
+            found, text = read_both(output.decode(errors="replace"))
+            look = read_look(text) if code == 0 else {}
+        else:
+            found, look = self._processes_beside(tracing), {}
+        seen = app_of(found)
+        if seen is None or seen.directory is None:
+            found = self._processes_of_all_users(app)
+        hosts = [] if tracing else self._hosts(found)
+        return found, self._look(app, hosts) if hosts else look
+
+    def _processes_beside(self, tracing: Tracing) -> list[Process]:
+        if tracing.sidecar is None:
             return []
-        near = tracing.sidecar if tracing else app
-        if near is not None:
-            program = "/inspector" if tracing else "/.mlkit-inspector"
-            code, output = near.execute([program, "processes"])
-            found = read_processes(output.decode(errors="replace")) if code == 0 else []
-            seen = app_of(found)
-            if seen is not None and seen.directory is not None:
-                return found
-        return self._processes_of_all_users(app)
+        code, output = tracing.sidecar.execute(["/inspector", "processes"])
+        return read_processes(output.decode(errors="replace")) if code == 0 else []
 
     def _processes_of_all_users(self, app: Container) -> list[Process]:
         settings = {"pid_mode": f"container:{app.id}", "network_mode": "none"}
@@ -320,9 +330,13 @@ class Runner:
         ) as sidecar:
             return [] if sidecar.start() else read_processes(sidecar.finish(LONGEST_LOOK))
 
-    def _look(self, app: Container, process: Process | None) -> dict[str, str]:
-        """See what a program in the container finds, as its user and in its network."""
-        hosts = hosts_of(process.environment.values()) if process and self.settings.network else []
+    def _hosts(self, processes: Sequence[Process]) -> list[str]:
+        """List the hosts that the app's variables name, if it has a network with others."""
+        app = app_of(processes) if self.settings.network else None
+        return hosts_of(app.environment.values()) if app else []
+
+    def _look(self, app: Container, hosts: Sequence[str]) -> dict[str, str]:
+        """See what a program in the container finds, some hosts of its network among it."""
         code, output = app.execute(["/.mlkit-inspector", "look", *hosts])
         return read_look(output.decode(errors="replace")) if code == 0 else {}
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from mlkit.image.run.inspector import read_both, read_look
 from mlkit.image.run.trace import tool
 
 LIMIT = 60
@@ -51,6 +52,16 @@ def test_the_inspector_lists_processes(program):
     done = run(program("inspector"), "processes")
     assert done.returncode == 0, done.stderr
     assert b"command" in done.stdout
+
+
+def test_the_inspector_reports_both_at_once(program):
+    done = run(program("inspector"), "both")
+    assert done.returncode == 0, done.stderr
+    processes, look = read_both(done.stdout.decode())
+    assert os.getpid() in {each.pid for each in processes}
+    alone = run(program("inspector"), "look")
+    assert read_look(look) == read_look(alone.stdout.decode())
+    assert {"certificates", "zone", "user", "address of localhost"} <= read_look(look).keys()
 
 
 @pytest.mark.parametrize("arguments", [(), ("other",)])
