@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +18,14 @@ from mlkit import __version__
 from mlkit.cli.groups import LazyGroup, Members
 from mlkit.cli.output import Output
 from mlkit.config import find, load
-from mlkit.errors import Interrupted, MlkitError, ServiceUnavailable, UsageError
+from mlkit.errors import (
+    ConfigurationError,
+    InputMissing,
+    Interrupted,
+    MlkitError,
+    ServiceUnavailable,
+    UsageError,
+)
 from mlkit.files import BAD_NAME, FULL, bad_name, full_disk
 
 
@@ -142,8 +151,16 @@ def _leave_at_once(output: Output) -> NoReturn:
         os._exit(int(end.code or 0))
 
 
-def _usage_error(error: ClickException) -> UsageError:
+_UNREADABLE = re.compile(r"Invalid value for '(.*?)': path '(.*)' is not readable\.", re.DOTALL)
+"""What typer says before a command begins; to users it is a file that cannot be read."""
+
+
+def _usage_error(error: ClickException) -> MlkitError:
     """Return a wrong option or argument as an error like all others."""
+    if unreadable := _UNREADABLE.fullmatch(error.format_message()):
+        name, path = unreadable.groups()
+        kind = ConfigurationError if name in ("--config", "--state") else InputMissing
+        return kind(f"{path}: cannot be read: {os.strerror(errno.EACCES)}")
     context = getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context is not None else None
     # What converts values puts its own words around a message.
@@ -178,6 +195,8 @@ def _system_error(error: OSError) -> Exception:
         return _disk_error(error)
     if error.errno in BAD_NAME and error.filename is not None:
         return bad_name(error)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return InputMissing(f"{os.fsdecode(error.filename)}: {error.strerror}")
     return error
 
 

@@ -65,6 +65,30 @@ def test_input_of_the_wrong_kind_is_named(mlkit, tmp_path, words, code, texts):
     refuse(mlkit(*words.split()), code, *texts)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ("bandit show secret.csv", 66, "secret.csv: cannot be read: Permission denied"),
+        ("bpmn lint secret.csv", 66, "secret.csv: cannot be read: Permission denied"),
+        ("--config secret.csv doctor", 78, "secret.csv: cannot be read: Permission denied"),
+        ("bpmn list --state locked", 78, "locked: cannot be read: Permission denied"),
+        ("bandit fit log.csv --arm a --reward r -o locked/p.csv", 66, "locked/p.csv: Permission"),
+    ],
+)
+def test_files_that_a_user_may_not_open_are_named(tmp_path, words, code, text):
+    (tmp_path / "log.csv").write_text("a,r\nx,1\n")
+    (tmp_path / "secret.csv").touch(0o000)
+    (tmp_path / "locked").mkdir(0o000)
+    rights = "-dac_override,-dac_read_search"
+    lower = ["setpriv", f"--inh-caps={rights}", f"--bounding-set={rights}"]  # what root has more
+    command = [*(lower if os.geteuid() == 0 else []), sys.executable, "-m", "mlkit"]
+    done = subprocess.run(
+        [*command, *words.split()], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    (tmp_path / "locked").chmod(0o700)
+    refuse(done, code, text)
+
+
 @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1"])
 def test_a_missing_engine_is_named_with_the_reason(mlkit, host):
     done = mlkit("image", "sbom", "app:1", env={**os.environ, "DOCKER_HOST": host})
