@@ -59,7 +59,30 @@ def test_damage_before_whole_records_is_an_error(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+    # Also for who only reads: what comes after it would be missing without a word.
+    with pytest.raises(BadData, match=r"damaged at byte \d+, with whole records after it"):
+        streams.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(5000)])
+def test_a_file_that_does_not_begin_with_a_record_is_an_error(tmp_path, content):
+    streams.open(tmp_path).close()
+    path = next(tmp_path.glob("*.log"))
+    path.write_bytes(content)
+    with pytest.raises(BadData, match=r"0000000000\.0\.log: damaged at byte 0"):
+        streams.open(tmp_path)
+
+
+def test_damage_that_comes_while_a_log_is_open_is_an_error_for_who_writes(tmp_path):
     log = streams.open(tmp_path)
+    log.create("in")
+    other = streams.open(tmp_path)
+    for n in range(5):
+        fill(other, 10, start=10 * n)
+    path = next(tmp_path.glob("*.log"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
     with pytest.raises(BadData, match=r"damaged at byte \d+, with whole records after it"):
         fill(log, 1)
 

@@ -23,6 +23,9 @@ KILL = "KILL"
 """A file of this name in the folder stops the run, whatever else works."""
 
 
+_decode_status = msgspec.json.Decoder(dict[str, Any]).decode
+
+
 class RunFolder:
     """The folder of a run.
 
@@ -141,8 +144,9 @@ class RunFolder:
             InputMissing: It has shown nothing.
         """
         try:
-            found: dict[str, Any] = msgspec.json.decode((self.path / "status.json").read_bytes())
-        except (OSError, msgspec.DecodeError) as error:
+            found = _decode_status((self.path / "status.json").read_bytes())
+            found["status"]
+        except (OSError, msgspec.DecodeError, RecursionError, KeyError) as error:
             hint = "mlkit pairs live FEED --state DIR starts a run"
             raise InputMissing(f"{self.path}: no live run", hint=hint) from error
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -89,21 +89,16 @@ def from_document(document: Mapping[str, Any]) -> RunPlan:
     Raises:
         BadData: It is none, or of another version.
     """
-    cells = dict(document)
     try:
+        cells = dict(document)
         if (cells.pop("schema"), cells.pop("version")) != (SCHEMA, VERSION):
             raise BadData("a live run of another version")
         cells.pop("mlkit")
-        strategy = cells.pop("strategy")
-        return RunPlan(
-            tickers=tuple(cells.pop("tickers")),
-            pairs=tuple(GivenPair(**each) for each in cells.pop("pairs")),
-            settings=sets.from_document(cells.pop("settings")),
-            limits=limits_of(cells.pop("limits")),
-            strategy=strategy and Reference(**strategy),
-            **cells,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        settings, limits = cells.pop("settings"), cells.pop("limits")
+        types = get_type_hints(RunPlan)
+        typed = {name: msgspec.convert(each, types[name]) for name, each in cells.items()}
+        return RunPlan(settings=sets.from_document(settings), limits=limits_of(limits), **typed)
+    except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
         raise BadData(f"not the plan of a live run: {error}") from error
 
 
@@ -127,7 +122,7 @@ def read(folder: Path) -> RunPlan:
     except OSError as error:
         hint = "mlkit pairs live FEED --state DIR starts a run"
         raise InputMissing(f"{folder}: no live run: {error.strerror}", hint=hint) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(f"{path}: not JSON") from error
     except BadData as error:
         raise BadData(f"{path}: {error.message}", hint=error.hint) from error

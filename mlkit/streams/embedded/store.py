@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
 from mlkit.files import make_folder, replacing
 from mlkit.streams.embedded import catalogue, frames
 from mlkit.streams.embedded.frames import Frame, Run, Segment
@@ -57,6 +57,7 @@ class EmbeddedLog:
             if not frames.segments(folder):
                 self._begin(Segment(0), Frame())
             self._load()
+            self._require_whole()
 
     def _load(self) -> None:
         """Read the indexes of closed segments, and the frames of the last one."""
@@ -108,6 +109,17 @@ class EmbeddedLog:
             if not following.path(self.folder).exists():
                 return
             self._open(following)
+
+    def _require_whole(self) -> None:
+        """Refuse a damaged log, whose records whoever only reads would miss; the lock is held.
+
+        Raises:
+            BadData: It does not begin with a frame, as each file does, or frames follow damage.
+        """
+        path = self._segment.path(self.folder)
+        if self._position == 0:
+            raise BadData(f"{path}: damaged at byte 0", hint="restore the file from a copy")
+        frames.require_torn(self._file, self._position, path)
 
     def _cut(self) -> None:
         """Cut off a frame that was not written to its end."""
