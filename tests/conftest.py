@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import itertools
 import os
 import re
 import shutil
@@ -42,6 +43,7 @@ os.environ.setdefault("GOGC", "800")  # its compiler is short-lived: a sixth of 
 # A mail server of a test may start late: by itself, aiosmtpd waits 5 s.
 os.environ["AIOSMTPD_CONTROLLER_TIMEOUT"] = "120"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+FOLDERS = itertools.count()
 SLOW = re.compile(r"mark\.(slow|nightly)\b")
 
 # Machines of CI are noisy: a slow example is not a failure. Derandomised runs can be repeated.
@@ -121,6 +123,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_unconfigure() -> None:
     """End a process whose threads keep it from ending, and show what they wait for."""
     faulthandler.dump_traceback_later(300, exit=True)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty folder; pytest's looks for its number among all that have been made."""
+    name = re.sub(r"\W", "_", request.node.name)[:20]
+    return tmp_path_factory.mktemp(f"{name}-{os.getpid()}-{next(FOLDERS)}", numbered=False)
 
 
 @pytest.fixture

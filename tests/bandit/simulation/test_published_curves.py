@@ -85,7 +85,9 @@ def bound_of_lai_and_robbins(means):
         (LOW_REWARDS, KL_UCB, 600),
     ],
 )
-def test_a_policy_loses_what_the_pseudo_code_of_its_paper_loses(means, policy, steps):
+@pytest.mark.parametrize("share", [0.3, pytest.param(1, marks=pytest.mark.nightly)])
+def test_a_policy_loses_what_the_pseudo_code_of_its_paper_loses(means, policy, steps, share):
+    steps = round(steps * share)
     lost = regrets(policy, means, steps, runs=48)
     found = simulate(world(means, steps, runs=512), policy)
     error = np.hypot(lost.std(ddof=1) / len(lost) ** 0.5, found.error)

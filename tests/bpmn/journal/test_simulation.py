@@ -31,7 +31,7 @@ from mlkit.storage import sqlite
 LEASE = 8.0
 TASKS = 4
 STEPS = 50
-SHORT = 300
+SHORT = 150
 MANY = 2_000
 NIGHTLY = 20_000
 

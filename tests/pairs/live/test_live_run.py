@@ -126,7 +126,7 @@ def disordered(draw, records):
     return found
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_records_and_any_crashes_end_as_if_there_were_none(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("live")
@@ -159,6 +159,14 @@ def test_any_records_and_any_crashes_end_as_if_there_were_none(tmp_path_factory,
     assert again == end
     assert recorded(folder) == recorded(plain)
     assert verdict(folder).difference is None
+
+
+@pytest.mark.nightly
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_many_records_and_many_crashes_end_as_if_there_were_none(tmp_path_factory, data):
+    once = test_any_records_and_any_crashes_end_as_if_there_were_none.hypothesis.inner_test
+    once(tmp_path_factory, data)
 
 
 def test_a_missing_bar_is_no_delisting(tmp_path):

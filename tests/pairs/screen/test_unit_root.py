@@ -18,8 +18,9 @@ def walk(seed, length, speed, start=0.0):
 @pytest.mark.parametrize("length", [21, 40, 100, 252, 1260])
 @pytest.mark.parametrize("speed", [0.0, 0.05, 0.7])
 @pytest.mark.parametrize("start", [0.0, 1e4])
-def test_statistic_and_lags_are_those_of_statsmodels(length, speed, start):
-    for seed in range(6 if length < 500 else 1):
+@pytest.mark.parametrize("seeds", [2, pytest.param(6, marks=pytest.mark.nightly)])
+def test_statistic_and_lags_are_those_of_statsmodels(length, speed, start, seeds):
+    for seed in range(seeds if length < 500 else 1):
         series = walk(seed, length, speed, start)
         theirs = adfuller(series, autolag="AIC", result_object=True)
         statistic, lags = dickey_fuller(series)

@@ -146,12 +146,15 @@ def test_usual_requests(server, document, style, ascii_only):
 PLAIN = st.text(st.characters(codec="utf-8", exclude_characters='"\\', categories=["L", "N", "P"]))
 
 
-@settings(max_examples=200, deadline=None)
-@given(
+SPREAD = given(
     candidates=st.lists(PLAIN.filter(bool).map(lambda text: text[:40]), min_size=1, max_size=50),
     separator=st.sampled_from([",", ", ", " ,", ",  ", ",\n"]),
     padding=st.text(" \n", max_size=70),
 )
+
+
+@settings(max_examples=80, deadline=None)
+@SPREAD
 def test_ids_of_any_length_at_any_place(server, candidates, separator, padding):
     """However quotes fall on the pieces in which the reader looks for them."""
     ids = separator.join(f'"{each}"' for each in candidates)
@@ -161,6 +164,14 @@ def test_ids_of_any_length_at_any_place(server, candidates, separator, padding):
         f'{{{padding}"candidates":[{ids}{padding}],"seed":1,"k":3}}\r\n',
     ):
         assert check(server, body.encode())
+
+
+@pytest.mark.nightly
+@settings(max_examples=400, deadline=None)
+@SPREAD
+def test_many_ids_of_any_length_at_any_place(server, candidates, separator, padding):
+    once = test_ids_of_any_length_at_any_place.hypothesis.inner_test
+    once(server, candidates, separator, padding)
 
 
 @pytest.mark.parametrize("end", ["", "]", "]}", "],", ",]", ' "x"]}', ',,"x"]}', ']"k":1}', '"'])

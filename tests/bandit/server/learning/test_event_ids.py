@@ -73,7 +73,9 @@ def fail(journal, batch):
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(each, marks=pytest.mark.nightly) for each in (1, 2))]
+)
 def test_ids_are_known_as_by_a_dictionary(open_journal, clock, seed):
     generator = random.Random(seed)
     journal = open_journal()

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlkit.bpmn.expressions import Expression, ExpressionError
+from mlkit.bpmn.expressions import Expression, ExpressionError, evaluator
 from mlkit.bpmn.expressions.feel import compile_expression, compile_tests
+from mlkit.bpmn.expressions.feel.budget import MAX_WORK
+from mlkit.bpmn.expressions.feel.tagged import tag
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 N = {n: {"n": str(n)} for n in range(20)}
@@ -149,9 +151,10 @@ SHARED = "{a0: [1, 1], " + ", ".join(f"a{n}: [a{n - 1}, a{n - 1}]" for n in rang
         "for i in 1..1000000 return log(i)", "string(for i in 1..1000 return 1e6144)",
     ],
 )  # fmt: skip
-def test_bombs_end_in_an_error(text):
+@pytest.mark.parametrize("work", [MAX_WORK // 10, pytest.param(MAX_WORK, marks=pytest.mark.slow)])
+def test_bombs_end_in_an_error(text, work):
     with pytest.raises(ExpressionError):
-        value(text)
+        compile_expression(text, {})._evaluate_with({}.__getitem__, NOW, work, tag)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +178,11 @@ def test_huge_exponents_are_null(text):
         ("${shared == shared}", "juel"), ("${shared}", "juel"), ("a ${shared} b", "juel"),
     ],
 )  # fmt: skip
-def test_the_other_dialects_are_bounded_too(text, language):
+@pytest.mark.parametrize("part", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_other_dialects_are_bounded_too(text, language, part, monkeypatch):
     from decimal import Decimal
 
+    monkeypatch.setattr(evaluator, "MAX_WORK", evaluator.MAX_WORK // part)
     shared = [1]
     for _ in range(40):
         shared = [shared, shared]
