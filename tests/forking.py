@@ -1,8 +1,8 @@
 """Runs files of tests in forks of a process that has collected all tests once.
 
 A worker of pytest-xdist imports and collects all tests by itself: that takes each 16 s, and the
-memory for it. What one fork cannot share with others is made in each: captured output, a folder of
-caches, fixtures of the session.
+memory for it. What one fork cannot share with others is made in each: captured output, folders of
+caches and of tests, fixtures of the session.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,9 +52,13 @@ def _run(session: pytest.Session, files: list[list[pytest.Item]], count: int) ->
     os.write(filled, b"".join(number.to_bytes(2, "big") for number in range(len(files))))
     os.close(filled)
     processes: dict[Connection, Any] = {}
-    for _ in range(count):
+    # Made here, so that its lock goes with the process that stays.
+    folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    for number in range(count):
         reader, writer = _context.Pipe(duplex=False)
-        process = _context.Process(target=_work, args=(session, files, order, writer))
+        process = _context.Process(
+            target=_work, args=(session, files, order, writer, folder / f"fork-{number}")
+        )
         process.start()
         writer.close()  # the only one is theirs: when they end, reading does
         processes[reader] = process
@@ -121,9 +126,15 @@ class _Terminal:
 
 
 def _work(
-    session: pytest.Session, files: list[list[pytest.Item]], order: int, writer: Connection
+    session: pytest.Session,
+    files: list[list[pytest.Item]],
+    order: int,
+    writer: Connection,
+    folder: Path,
 ) -> None:
     """Run files of tests until none is left to take."""
+    folder.mkdir(mode=0o700)
+    session.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
     plugins = session.config.pluginmanager
     capture: Any = plugins.getplugin("capturemanager")
     capture.stop_global_capturing()  # the file with the output is the same in all forks

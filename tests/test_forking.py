@@ -27,7 +27,9 @@ def process():
 def test_one(process): print("said by one"); assert 1 + 1 == 2
 def test_two(process): assert os.getpid() != process, "the same process"
 @pytest.mark.parametrize("n", range(20))
-def test_many(n, tmp_path): (tmp_path / "file").touch(exist_ok=False)
+def test_many(n, tmp_path, tmp_path_factory):
+    (tmp_path / "file").touch(exist_ok=False)
+    assert tmp_path_factory.getbasetemp().name.startswith("fork-")
 @pytest.mark.skip(reason="not here")
 def test_skipped(): pass
 """
