@@ -26,6 +26,7 @@ from mlkit.errors import BadData, MlkitError
 from mlkit.workers.pool import Result, ScriptPool
 
 Apply = Callable[[Running, AnyEvent, Log | None], None]
+_WORK = (Script, model.Callable)  # A union would be made anew for each attempt.
 
 
 class Attempts:
@@ -105,7 +106,7 @@ class Attempts:
         node = running.engine.graph.behaviors[activation.node].node
         listener = node.listeners[activation.heard - 1] if activation.listening else None
         work = node.work if listener is None else listener.work
-        assert isinstance(work, Script | model.Callable)
+        assert isinstance(work, _WORK)
         transfers = self.transfers
         carries = transfers is not None and transfers.carries(running)
         request = jobs.request(running, activation, work, carries)

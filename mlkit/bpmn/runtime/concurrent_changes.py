@@ -34,10 +34,10 @@ def settle(
     known = running.state.files
     was_alone = running.begun.pop(activation, 0) == running.completed
     running.completed += 1
+    if is_first and not (result.files or running.meanwhile or running.elsewhere):
+        return {}  # As of most tasks: no task has changed anything.
     others = running.meanwhile.pop(activation, {})
     elsewhere = running.elsewhere.pop(activation, {})
-    if is_first and not (result.files or others):  # As of most tasks.
-        return {}
     found = dict(result.files)
     doubtful: set[str] = set() if is_first else set(known)
     if not was_alone:  # Another task has completed since this one has begun.
