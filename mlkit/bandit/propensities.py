@@ -20,7 +20,8 @@ from mlkit.errors import UsageError
 Array = NDArray[np.float64]
 
 _WIDTH = 1.0
-_ERROR = 1e-5
+ERROR = 1e-5
+"""The relative error that is asked for, unless another one is."""
 _LEAST_ERROR = 1e-12
 _ROUNDING = 5e-12
 _TINY = 1e-9
@@ -60,7 +61,7 @@ def top_k(
     k: int = 1,
     shown: Sequence[int] | None = None,
     *,
-    error: float = _ERROR,
+    error: float = ERROR,
 ) -> TopK:
     """Compute the propensities of Thompson sampling with independent Beta posteriors.
 
@@ -129,4 +130,4 @@ def _width(error: float) -> float:
     """Choose the width of panels: the rule of 8 nodes has an error of order 16."""
     if not _LEAST_ERROR <= error <= 0.01:
         raise ValueError(f"error: is {error}, expected {_LEAST_ERROR:g} to 0.01")
-    return float(_WIDTH * min(1.0, (error / _ERROR) ** (1 / 12)))
+    return float(_WIDTH * min(1.0, (error / ERROR) ** (1 / 12)))

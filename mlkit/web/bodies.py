@@ -23,7 +23,7 @@ _POSITION = re.compile(r"\(byte (\d+)\)")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 _CHECKED = {b"content-length", b"content-encoding", b"content-type", b"transfer-encoding"}
 _USUAL = b"application/json"
-_LIMITS_HINT = "GET /openapi.json lists the limits"
+LIMITS_HINT = "GET /openapi.json lists the limits"
 
 
 class ClientGone(Exception):
@@ -158,6 +158,6 @@ def _first_difference(one: bytes, other: bytes) -> int:
     return next((at for at, (x, y) in pairs if x != y), min(len(one), len(other)))
 
 
-def out_of_range(field: str, found: Any, expected: str, hint: str = _LIMITS_HINT) -> RequestError:
+def out_of_range(field: str, found: Any, expected: str, hint: str = LIMITS_HINT) -> RequestError:
     """Return the error of a field with the right type and a wrong value."""
     return RequestError(422, f"{field}: {found!r:.80}, expected {expected}", hint)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mlkit.errors import ServiceUnavailable
 
-_BACKLOG = 2048
+BACKLOG = 2048
+"""Connections that wait to be accepted, of each listener."""
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
@@ -44,7 +45,7 @@ def _open_shared(family: int, kind: int, protocol: int, address: tuple[str, int]
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind(address)
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
 
@@ -88,7 +89,7 @@ def listen_unix(directory: Path, name: str) -> tuple[socket.socket, str]:
         listener.bind(path)
     finally:
         os.umask(mask)
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener, path
 

@@ -17,10 +17,10 @@ import uvloop
 from mlkit.web.application import OTHER, Application
 from mlkit.web.direct import DirectAnswers
 from mlkit.web.direct_protocol import DirectProtocol
+from mlkit.web.listeners import BACKLOG
 from mlkit.web.metrics import Counters
 from mlkit.web.protocol import Clock, ConnectionLimits, LimitedProtocol
 
-BACKLOG = 2048
 _SWEEP = 0.5
 logger = logging.getLogger("mlkit.web")
 

@@ -11,7 +11,6 @@ import selectors
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,10 +25,8 @@ import msgspec
 
 from mlkit.errors import ServiceUnavailable
 from mlkit.scratch import Scratch
-from mlkit.workers.child.slots import MAX_CANCELLED, Slots
+from mlkit.workers.child.slots import BATCH, MAX_CANCELLED, MAX_RECORD, Slots
 
-_BATCH = struct.Struct("=q")
-_MAX_RECORD = 100_000
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
@@ -177,7 +174,7 @@ class ScriptPool:
         """Queue a job; return the number that its result will carry."""
         number = job["id"] = next(_NUMBERS)
         record = _encode(job)
-        if len(record) > _MAX_RECORD:
+        if len(record) > MAX_RECORD:
             record = self._spill(record)
         self.waiting.append(_Job(number, record, job["source"]))
         return number
@@ -212,7 +209,7 @@ class ScriptPool:
             return batch
         while self.waiting and len(batch) < share:
             size += len(self.waiting[0].record)
-            if size > _MAX_RECORD or not self._is_short(self.waiting[0]):
+            if size > MAX_RECORD or not self._is_short(self.waiting[0]):
                 break
             batch.append(self.waiting.popleft())
         return batch
@@ -444,7 +441,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
 
 def _together(batch: list[_Job]) -> bytes:
     """Make the record of a batch: its number, so that a worker can say at once what it took."""
-    number, records = _BATCH.pack(batch[0].number), [each.record for each in batch]
+    number, records = BATCH.pack(batch[0].number), [each.record for each in batch]
     if records[0][:1] == b"@":
         return number + records[0]
     return number + b"[" + b",".join(records) + b"]"

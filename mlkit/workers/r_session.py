@@ -11,18 +11,16 @@ import contextlib
 import ctypes
 import os
 import signal
-import struct
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.workers.pool import filter_environment
-from mlkit.workers.r_values import LIST, Encoded, Vector, decode, encode
+from mlkit.workers.r_values import LIST, SIZE, Encoded, Vector, decode, encode
 
 _DRIVER = Path(__file__).parent / "child" / "session.R"
 _START = "sys.source(commandArgs(TRUE)[[1]], new.env(parent = globalenv()))"
-_SIZE = struct.Struct("<i")
 _VARIABLES = ("R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "LD_LIBRARY_PATH")
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl
@@ -150,8 +148,8 @@ class RSession:
     def _ask(self, operation: str, *arguments: Any) -> Encoded:
         request = encode(Vector(LIST, [operation, *arguments]))
         try:
-            self._write(_SIZE.pack(len(request)) + request)
-            size = _SIZE.unpack(self._read(4))[0]
+            self._write(SIZE.pack(len(request)) + request)
+            size = SIZE.unpack(self._read(4))[0]
             done = self._read(1) == b"\1"
             content = self._read(size)
         except (OSError, EOFError):

@@ -22,7 +22,7 @@ NAMES = (
     "NULL", "logical", "integer", "numeric", "character", "list", "environment", "raw", "complex",
 )  # fmt: skip
 _UNKNOWN = -(2**31)  # NA of integers and logicals
-_SIZE = struct.Struct("<i")
+SIZE = struct.Struct("<i")
 
 
 class Encoded(bytes):
@@ -89,15 +89,15 @@ def vector(items: Sequence[Any]) -> Vector:
 
 
 def _encode(made: Vector) -> bytes:
-    head = bytes([made.kind]) + _SIZE.pack(len(made.items))
+    head = bytes([made.kind]) + SIZE.pack(len(made.items))
     return head + _WRITERS[made.kind](made.items) + _attributes(made.attributes)
 
 
 def _attributes(attributes: Mapping[str, Vector]) -> bytes:
     if not attributes:
-        return _SIZE.pack(0)
+        return SIZE.pack(0)
     values = b"".join(map(encode, attributes.values()))
-    return _SIZE.pack(len(attributes)) + _texts(list(attributes)) + values
+    return SIZE.pack(len(attributes)) + _texts(list(attributes)) + values
 
 
 def _texts(items: Sequence[str | None]) -> bytes:
@@ -170,7 +170,7 @@ class _Reader:
         return found
 
     def _size(self) -> int:
-        size = int(_SIZE.unpack(self._take(4))[0])
+        size = int(SIZE.unpack(self._take(4))[0])
         if not 0 <= size <= len(self._content):
             raise ValueError(f"a length of {size}")
         return size

@@ -3,7 +3,7 @@
 Under the log's own propensities p_t(i), the number of times that arm i came first has the mean
 sum p_t(i) and the variance sum p_t(i) (1 - p_t(i)), whatever the posteriors learned meanwhile: the
 differences are a martingale. So each arm has a score z, Normal(0, 1) for many decisions; arms that
-are expected less than `_FEWEST` times are counted together. The p-value of the log is that of its
+are expected less than `FEWEST` times are counted together. The p-value of the log is that of its
 largest |z|, times the number of tests (Bonferroni), which is at least the true one.
 """
 
@@ -21,7 +21,8 @@ from mlkit.bandit.logs.served import BadLines, Decision
 from mlkit.errors import BadData
 from mlkit.unpacking import STREAMED, UnpackLimits
 
-_FEWEST = 10.0
+FEWEST = 10.0
+"""Expected firsts below which arms, or bins of probabilities, are counted together."""
 _TOLERANCE = 1e-3
 """How far the probabilities of all candidates may be from a sum of 1."""
 
@@ -118,7 +119,7 @@ def _add(sums: dict[str, _Sums], decision: Decision) -> None:
 def _checks(sums: dict[str, _Sums]) -> list[ArmCheck]:
     rest, found = _Sums(), []
     for arm, each in sums.items():
-        if each.expected >= _FEWEST:
+        if each.expected >= FEWEST:
             found.append(_check(arm, each))
             continue
         rest.expected += each.expected

@@ -22,6 +22,7 @@ from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.policies.policy import Array
 from mlkit.bandit.posteriors import file as posteriors_file
+from mlkit.bandit.posteriors.file import METADATA_KEY
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, MlkitError, UsageError
@@ -32,7 +33,6 @@ from mlkit.unpacking import UnpackLimits
 VERSION = 2
 _WITH_FORGETTING = 4
 VERSIONS = (VERSION, _WITH_FORGETTING)
-_KEY = b"mlkit.posteriors"
 
 
 class _Features(msgspec.Struct):
@@ -67,11 +67,11 @@ def version_of(path: Path, limits: UnpackLimits | None = None) -> int:
     """
     if path.suffix.lower() not in SUFFIXES:
         return 1
-    metadata = ParquetReader(path, limits=limits or UnpackLimits()).metadata.get(_KEY)
+    metadata = ParquetReader(path, limits=limits or UnpackLimits()).metadata.get(METADATA_KEY)
     try:
         found = 1 if metadata is None else msgspec.json.decode(metadata)["version"]
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
+        raise BadData(f"{path}: damaged metadata {METADATA_KEY.decode()!r}: {error}") from error
     return found if isinstance(found, int) else 0
 
 
@@ -106,7 +106,7 @@ def _write(model: PolicyModel, to: BinaryIO) -> None:
     version = VERSION if header.forgetting is None else _WITH_FORGETTING
     about = header.model, str(header.spec), features, header.source
     metadata = _Metadata(version, *about, *(header.forgetting or ()))
-    table = _table(model).replace_schema_metadata({_KEY: msgspec.json.encode(metadata)})
+    table = _table(model).replace_schema_metadata({METADATA_KEY: msgspec.json.encode(metadata)})
     pq.write_table(table, to, compression="zstd", write_page_checksum=True)
 
 
@@ -150,7 +150,7 @@ def read(path: Path, limits: UnpackLimits | None = None) -> PolicyModel:
         BadData: The file is damaged, of another version, or a row is wrong; the message names it.
     """
     reader = ParquetReader(path, limits=limits or UnpackLimits())
-    header = _header(path, reader.metadata.get(_KEY))
+    header = _header(path, reader.metadata.get(METADATA_KEY))
     return _fill(path, PolicyModel(header), reader.table())
 
 
@@ -158,7 +158,7 @@ def _header(path: Path, metadata: bytes | None) -> ModelHeader:
     try:
         found = msgspec.json.decode(metadata or b"", type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
+        raise BadData(f"{path}: damaged metadata {METADATA_KEY.decode()!r}: {error}") from error
     if found.version not in VERSIONS:
         hint = f"this mlkit reads versions up to {_WITH_FORGETTING}; update it"
         raise BadData(f"{path}: posteriors of version {found.version}", hint=hint)

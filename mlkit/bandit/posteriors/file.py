@@ -47,7 +47,8 @@ _WITH_WINDOW = 5
 VERSIONS = (VERSION, _WITH_FORGETTING, _WITH_WINDOW)
 """The versions of files with Beta posteriors."""
 _POLICY_HINT = "fit, show, sample, serve and export take models of every policy"
-_KEY = b"mlkit.posteriors"
+METADATA_KEY = b"mlkit.posteriors"
+"""Where the metadata of Parquet has the header of posteriors and models."""
 _BUCKETS = b"mlkit.buckets"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
@@ -175,7 +176,7 @@ def _read_parquet(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa
     file = ParquetReader(path, limits=limits)
     _check_columns(file.columns, path)
     wanted = [name for name in SCHEMA.names if name in file.columns]
-    header = _header_of(file.metadata.get(_KEY), path, file.metadata.get(_BUCKETS))
+    header = _header_of(file.metadata.get(METADATA_KEY), path, file.metadata.get(_BUCKETS))
     return header, _conform(file.batches(wanted, _BATCH_ROWS), _place_in(path))
 
 
@@ -192,7 +193,7 @@ def _header_of(metadata: bytes | None, path: Path, buckets: bytes | None) -> Hea
             raise BadData(f"{path}: posteriors of version {version}", hint=hint)
         found = msgspec.json.decode(metadata, type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
+        raise BadData(f"{path}: damaged metadata {METADATA_KEY.decode()!r}: {error}") from error
     prior = Prior(*found.prior)
     about = found.model, prior, found.shrinkage, found.source
     if found.window is not None:
@@ -230,7 +231,7 @@ def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: Bina
         metadata.version, metadata.as_of = _WITH_WINDOW, header.window.as_of
         metadata.window = header.window.buckets.hours
         more = {_BUCKETS: pack(header.window.buckets)}
-    schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata), **more})
+    schema = SCHEMA.with_metadata({METADATA_KEY: msgspec.json.encode(metadata), **more})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))

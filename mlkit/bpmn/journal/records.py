@@ -32,6 +32,8 @@ Moment = Annotated[float, msgspec.Meta(ge=EARLIEST, le=LATEST)]
 
 _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
+UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
+"""What reading a damaged row raises."""
 DECODE_EVENT: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 DECODE_STATE = msgspec.json.Decoder(State)
 DECODE_TRACE = msgspec.json.Decoder(list[Hop])

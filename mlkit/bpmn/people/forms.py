@@ -6,7 +6,6 @@ A value is data. Whatever somebody fills in, nothing here evaluates it.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,13 +14,13 @@ from typing import Any
 from mlkit.bpmn.definition.model import FormField
 from mlkit.bpmn.expressions import Expression
 from mlkit.bpmn.expressions.paths import value_at
+from mlkit.bpmn.journal.artifacts import is_hash
 from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack, unpack
 
 MAX_ROWS = 1_000
 # Patterns come with the diagram: one that backtracks without end must not hang who fills the form.
 _PATTERN_SECONDS = 1.0
-_HASH = re.compile(r"[0-9a-f]{64}")
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 Form = tuple[FormField, ...]
 
@@ -249,7 +248,7 @@ def stored_file(value: Any) -> dict[str, Any]:
         ValueError: It is none. What is not marked as a file would be loaded as an object.
     """
     name = value.get("$artifact") if isinstance(value, dict) else None
-    if not isinstance(name, str) or not _HASH.fullmatch(name) or value.get("format") != "file":
+    if not isinstance(name, str) or not is_hash(name) or value.get("format") != "file":
         raise ValueError("is not an uploaded file")
     size = value.get("size", 0)
     return {

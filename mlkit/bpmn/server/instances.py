@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.artifacts import is_hash
 from mlkit.bpmn.journal.listings import Criteria, Found
 from mlkit.bpmn.journal.parts import Index
 from mlkit.bpmn.journal.protocol import Journal
@@ -59,7 +59,6 @@ _FILTERS = {
     "ended_before": "A time (ISO 8601).",
 }
 _LONGEST_TEXT = 255
-_HASH = re.compile(r"[0-9a-f]{64}")
 _MOVED = {200: Answer("The instance as it is now.", dict[str, Any])}
 _STEERED = {**BAD_BODY, **GONE, **REFUSED}
 
@@ -267,7 +266,7 @@ class _Instances:
             mask = service.session.mask(row)
             if any(mask.hides(e["name"]) for e in listed if e["artifact"] == wanted):
                 raise RequestError(403, "it is a secret", "scripts and workers read it")
-            if not _HASH.fullmatch(wanted) or wanted not in known:
+            if not is_hash(wanted) or wanted not in known:
                 raise RequestError(404, f"no artifact {wanted!r:.80}", "see /artifacts")
             return service.journal.artifacts.read(wanted)
 

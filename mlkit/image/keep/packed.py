@@ -9,13 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
+from mlkit.image.keep.class_files import LARGEST, MOST
 from mlkit.image.keep.python_imports import find_imported
 from mlkit.image.keep.source_words import MODULE, PYTHON_STARTS, WORD, Words, words_of
 
-MOST = 256 << 20
-"""Bytes that are unpacked of one archive."""
-LARGEST = 16 << 20
-"""Bytes of a member; larger ones hold no code."""
 COOKIE = b"MEI\014\013\012\013\016"
 """What the archive at the end of a program of PyInstaller ends with."""
 COOKIE_SIZE = 88

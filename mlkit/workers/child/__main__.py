@@ -20,7 +20,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ from apart import Apart, die_with_parent  # type: ignore[import-not-found]
 from artifacts import Artifacts  # type: ignore[import-not-found]
 from codec import decode, encode  # type: ignore[import-not-found]
 from printed import Printed, Stream  # type: ignore[import-not-found]
-from slots import Slots  # type: ignore[import-not-found]
+from slots import BATCH, MAX_RECORD, Slots  # type: ignore[import-not-found]
 from variables import (  # type: ignore[import-not-found]
     Execution,
     Recorder,
@@ -49,8 +48,6 @@ from variables import (  # type: ignore[import-not-found]
     publish,
 )
 
-BATCH = struct.Struct("=q")
-MAX_RECORD = 100_000
 MAX_MESSAGE = 10_000
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002

@@ -14,9 +14,11 @@ _COUNT = struct.Struct("=q")
 MAX_CANCELLED = 64
 _CANCELLED = struct.Struct(f"={MAX_CANCELLED}q")
 _FIRST_SLOT = _COUNT.size + _CANCELLED.size
-_BATCH = struct.Struct("=q")
+BATCH = struct.Struct("=q")
+MAX_RECORD = 100_000
+"""Bytes of a job or result that the socket carries; larger ones are in a file."""
 _CURRENT = struct.Struct("=qd")
-_APART = _BATCH.size + _CURRENT.size
+_APART = BATCH.size + _CURRENT.size
 _HELD = _APART + _COUNT.size
 _FIRST_REPLY = _HELD + _COUNT.size
 _ROOM = 32_000
@@ -64,21 +66,21 @@ class Slots:
 
     def take(self, slot: int, batch: int) -> None:
         """Note that a worker has taken the jobs of a batch."""
-        _BATCH.pack_into(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE, batch)
+        BATCH.pack_into(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE, batch)
 
     def begin(self, slot: int, job: int) -> None:
         """Note that a worker begins a job now."""
-        start = _FIRST_SLOT + slot * _SLOT_SIZE + _BATCH.size
+        start = _FIRST_SLOT + slot * _SLOT_SIZE + BATCH.size
         _CURRENT.pack_into(self.memory, start, job, time.monotonic())
 
     def batch(self, slot: int) -> int:
         """Return the batch that a worker took last."""
-        (batch,) = _BATCH.unpack_from(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE)
+        (batch,) = BATCH.unpack_from(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE)
         return int(batch)
 
     def current(self, slot: int) -> tuple[int, float]:
         """Return the job that a worker began last, and when (monotonic seconds)."""
-        start = _FIRST_SLOT + slot * _SLOT_SIZE + _BATCH.size
+        start = _FIRST_SLOT + slot * _SLOT_SIZE + BATCH.size
         job, started = _CURRENT.unpack_from(self.memory, start)
         return job, started
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from mlkit.bandit.posteriors.posterior import ID_BYTES
 from mlkit.bandit.server.api.endpoints import Endpoints
 from mlkit.bandit.server.api.messages import (
-    ID_BYTES,
     Amendment,
     Arm,
     ArmParameters,

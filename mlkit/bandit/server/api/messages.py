@@ -13,16 +13,14 @@ import msgspec
 from msgspec import Meta
 
 from mlkit.bandit.defaults import MAX_BODY, MAX_CANDIDATES, MAX_K
-from mlkit.web.bodies import out_of_range
+from mlkit.bandit.posteriors.posterior import ID_BYTES
+from mlkit.web.bodies import LIMITS_HINT, out_of_range
 from mlkit.web.errors import RequestError
 
-ID_BYTES = 256
-"""The longest arm or context id, in bytes of UTF-8."""
 EVENT_ID_BYTES = 8192
 """The longest event id: by default it is a decision id and an arm."""
 PARAMETERS = 1e-300, 1e15
 MOST_PULLS = 10**15
-LIMITS_HINT = "GET /openapi.json lists the limits"
 
 
 def _describe(text: str, **schema: Any) -> Meta:

@@ -14,11 +14,11 @@ from itertools import pairwise
 import numpy as np
 from scipy import special
 
+from mlkit.bandit.logs.verification import FEWEST
 from mlkit.bandit.server.dashboard.documents import ProbabilityBin, PropensityCheck
 from mlkit.web.metrics import Counters, SharedCounters
 
 EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
-_FEWEST = 10.0
 CHECKED = "decisions with checked propensities"
 EXPECTED, SHOWN, VARIANCE = (
     [f"{what}, bin {number}" for number in range(len(EDGES) - 1)]
@@ -57,7 +57,7 @@ def check(counters: SharedCounters, share: float) -> PropensityCheck:
     bins, scores, rare = [], [], [0.0, 0.0, 0.0]
     for number, (low, high) in enumerate(pairwise(EDGES)):
         found = [sums[places[names[number]]] for names in (EXPECTED, SHOWN, VARIANCE)]
-        z = _score(*found) if found[0] >= _FEWEST else None
+        z = _score(*found) if found[0] >= FEWEST else None
         bins.append(ProbabilityBin(low, high, found[0], found[1], z))
         if z is None:
             rare = [before + more for before, more in zip(rare, found, strict=True)]

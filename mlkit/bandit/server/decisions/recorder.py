@@ -9,7 +9,7 @@ import numpy as np
 
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.policies.catalog import THOMPSON, PolicySpec
-from mlkit.bandit.propensities import TopK
+from mlkit.bandit.propensities import ERROR, TopK
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.api.messages import PredictRequest, Propensities
 from mlkit.bandit.server.decisions.choice import FALLBACK
@@ -19,7 +19,6 @@ from mlkit.bandit.server.features.fetching import NO_ARM_FEATURES
 from mlkit.web.metrics import Counters
 
 _INTEGRATED = ("gamma-poisson", "normal", "softmax")
-_ERROR = 1e-5
 _DIRECT = (
     b'{"type":"decision","at":"%b","decision_id":"%b","context":%b,%b,"policy":"thompson",'
     b'"version":"%b","k":%d,"seed":%d,"source":"policy","candidates":%b,"features":null,'
@@ -74,9 +73,9 @@ class Recorder:
             return None
         spec = self._spec
         if spec is None or spec.name in _INTEGRATED or spec.inner or spec.name == "top-two":
-            return _ERROR
+            return ERROR
         is_sampled = spec.name in ("lin-ts", "logistic")
-        return _ERROR if is_sampled and not spec.is_shared else None
+        return ERROR if is_sampled and not spec.is_shared else None
 
     def document(self, found: TopK, source: str) -> Propensities:
         """Return propensities as a document."""

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mlkit.bandit.server.api.messages import ID_BYTES
+from mlkit.bandit.posteriors.posterior import ID_BYTES
 from mlkit.errors import ConfigurationError, InputMissing
 
 Scalar = str | int | float | bool

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import (
@@ -18,6 +16,7 @@ from mlkit.bpmn.journal.records import (
     EARLIEST,
     LATEST,
     MIGRATED,
+    UNREADABLE,
     Damaged,
     Log,
     Recorded,
@@ -30,7 +29,6 @@ from mlkit.storage.database import Database
 if TYPE_CHECKING:  # Who only lists instances needs no engine.
     from mlkit.bpmn.engine.engine import Engine
 
-_UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 _AT_ONCE = 100
 _Event = tuple[int, float, bytes, bytes]
 
@@ -150,7 +148,7 @@ class History:
         for number, at, event, trace in self._complete(row, 0, found):
             try:
                 steps = DECODE_TRACE.decode(trace)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 problem = f"the trace of its event {number} is damaged: {error}"
                 raise Damaged(self.place, row.id, problem) from error
             yield at, self._event(row, number, event), steps
@@ -158,7 +156,7 @@ class History:
     def _event(self, row: Row, number: int, body: Any) -> AnyEvent:
         try:
             return DECODE_EVENT.decode(body)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             problem = f"its event {number} is damaged: {error}"
             raise Damaged(self.place, row.id, problem) from error
 
@@ -202,7 +200,7 @@ class History:
             (*values, most),
         )
         for at, trace in found:
-            with contextlib.suppress(*_UNREADABLE):
+            with contextlib.suppress(*UNREADABLE):
                 yield from ((at, each) for each in DECODE_TRACE.decode(trace))
 
     def logs(self, row: Row) -> list[Log]:
@@ -213,7 +211,7 @@ class History:
         )
         try:
             return [DECODE_LOG.decode(log) for (log,) in found]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise Damaged(self.place, row.id, f"one of its logs is damaged: {error}") from error
 
 
@@ -224,5 +222,5 @@ def _beginning(row: Row, snapshot: tuple[int, bytes] | None) -> tuple[State | No
         return None, first
     try:
         return DECODE_STATE.decode(snapshot[1]), snapshot[0]
-    except _UNREADABLE:
+    except UNREADABLE:
         return None, first  # All events give the same state.

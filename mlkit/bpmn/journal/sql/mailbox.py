@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.engine.events import DECIDED, AnyEvent, Receive, Signal
-from mlkit.bpmn.journal.records import DECODE_EVENT, Delivered, encode
+from mlkit.bpmn.journal.records import DECODE_EVENT, UNREADABLE, Delivered, encode
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
 
@@ -18,7 +18,6 @@ _AT_ONCE = 500
 STEERS = 2
 """What `asks` is of an event that a suspended instance takes, too."""
 _DELIVER = "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?)"
-_UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 
 
 class SqlMailbox:
@@ -69,7 +68,7 @@ class SqlMailbox:
             f"SELECT id, instance, event FROM inbox WHERE instance IN {among}", values
         )
         for row, instance, event in rows:
-            with contextlib.suppress(*_UNREADABLE):
+            with contextlib.suppress(*UNREADABLE):
                 yield Delivered(row, instance, DECODE_EVENT.decode(event))
 
     def take(self, verdicts: dict[int, str]) -> None:
@@ -118,7 +117,7 @@ class SqlMailbox:
         for message, body in found:
             try:
                 variables = msgspec.json.decode(body, type=dict[str, Any])
-            except _UNREADABLE:
+            except UNREADABLE:
                 continue
             self.database.execute("DELETE FROM messages WHERE id = ?", (message,))
             self.deliver(instance, Receive(activation, variables))
@@ -221,13 +220,13 @@ class SqlMailbox:
         ):
             try:
                 DECODE_EVENT.decode(event)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 where = f"{self.database.place}: instance {instance}: event {row} of its inbox"
                 found.append(f"{where} is damaged: {error}")
         for row, name, body in self.database.query("SELECT id, name, variables FROM messages"):
             try:
                 msgspec.json.decode(body, type=dict[str, Any])
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 found.append(f"{self.database.place}: message {row} ({name}) is damaged: {error}")
         return found
 

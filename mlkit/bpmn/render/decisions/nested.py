@@ -6,22 +6,20 @@ from mlkit.bpmn.render.decisions.boxes import Boxes
 from mlkit.bpmn.render.decisions.nesting import Measure, Placed, place
 from mlkit.bpmn.render.drawing import Drawing
 from mlkit.bpmn.render.picture import Box, Point
-from mlkit.bpmn.render.text_measurement import LEADING, SIZE, width, wrap
+from mlkit.bpmn.render.text_measurement import LEADING, SIZE, WIDER, width, wrap
 from mlkit.bpmn.render.themes import RULE, SHADE
 
 _PAD = 8.0
 _LEAST, _MOST = 72.0, 420.0
-# Other fonts than the measured one are up to a tenth wider.
-_WIDER = 1.1
 
 
 def _measure_width(text: str) -> float:
     widest = max((width(line) for line in text.splitlines()), default=0)
-    return min(max(widest * _WIDER + 2 * _PAD + 2, _LEAST), _MOST)
+    return min(max(widest * WIDER + 2 * _PAD + 2, _LEAST), _MOST)
 
 
 def _wrap(text: str, room: float) -> list[str]:
-    return wrap(text, (room - 2 * _PAD) / _WIDER)
+    return wrap(text, (room - 2 * _PAD) / WIDER)
 
 
 def _measure_height(text: str, room: float) -> float:

@@ -9,15 +9,13 @@ from mlkit.bpmn.render.decisions.grid import Grid
 from mlkit.bpmn.render.drawing import Drawing, polyline
 from mlkit.bpmn.render.page import PALETTE
 from mlkit.bpmn.render.picture import Box, Point
-from mlkit.bpmn.render.text_measurement import LEADING, SIZE, SMALL, width, wrap
+from mlkit.bpmn.render.text_measurement import LEADING, SIZE, SMALL, WIDER, width, wrap
 from mlkit.bpmn.render.themes import RULE, SHADE
 
 _PAD = 8.0
 _MOST = 260.0
 _LEAST = 56.0
 _NUMBER = 48.0
-# Other fonts than the measured one are up to a tenth wider.
-_WIDER = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,12 @@ def _column(grid: Grid, at: int) -> float:
     texts = [(label, SIZE), *((each, SMALL) for each in (*notes, _value(grid, at)))]
     texts += [(line, SIZE) for row in grid.rows for line in row[at].splitlines()]
     widest = max(width(text, size) for text, size in texts)
-    return min(max(widest * _WIDER + 2 * _PAD + 2, _LEAST), _MOST)
+    return min(max(widest * WIDER + 2 * _PAD + 2, _LEAST), _MOST)
 
 
 def _inner(room: float) -> float:
     """Return how wide lines may be, as they are measured, in a column."""
-    return (room - 2 * _PAD) / _WIDER
+    return (room - 2 * _PAD) / WIDER
 
 
 def _value(grid: Grid, at: int) -> str:

@@ -13,15 +13,13 @@ import msgspec
 
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.runtime.external import NotYours, TaskSuspended, UnknownTask
-from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.service import VERDICT_LIMIT, Service
 from mlkit.bpmn.runtime.writes import Verdict
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest.errors import RestError, refused
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.web.application import Operation, Request, Response, Stream
 
-VERDICT_LIMIT = 30.0
-"""Seconds to wait for whoever runs an instance."""
 _LOOK_AGAIN = 0.25
 NOTHING = Response(b"", 204, ())
 TAKEN = Verdict("")
