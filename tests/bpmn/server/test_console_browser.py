@@ -176,7 +176,7 @@ def test_an_instance_is_moved_to_another_version_after_a_report(server, page, ax
     expect(page.get_by_role("heading", name="What prevents it")).to_be_visible()
     look(page, axe, "migration-prevented")
     page.get_by_label("Elements with another id there").fill("u=v")
-    page.get_by_role("button", name="Show what it comes to").click()
+    page.get_by_role("button", name="Show the outcome").click()
     look(page, axe, "migration")
     page.get_by_role("button", name="Move it to version 2").click()
     expect(page.get_by_text("It was migrated to another version.")).to_be_visible()

@@ -222,7 +222,7 @@ def test_tasks_are_listed_found_claimed_and_done(server, page, axe):
     expect(page.get_by_role("link", name="Sort the letters")).to_be_visible()
     look(page, axe, "tasks")
     page.get_by_role("button", name=re.compile(f"Claim.*{instance}")).click()
-    expect(page.get_by_role("button", name="Give it back")).to_be_visible()
+    expect(page.get_by_role("button", name="Release it")).to_be_visible()
     page.goto(f"{server.url}/tasks")
     page.get_by_role("link", name="Sort the letters").click()
     page.get_by_role("button", name="Reject").click()
