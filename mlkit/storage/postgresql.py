@@ -22,8 +22,8 @@ try:
     from psycopg import errors, pq
     from psycopg.types.string import StrDumperUnknown
 
-    from mlkit.storage.postgresql_bell import Bell
     from mlkit.storage.postgresql_failures import AWAY, explain, place
+    from mlkit.storage.postgresql_listener import Listener
 except ImportError as _missing:
     raise PackageMissing.of("PostgreSQL needs the package psycopg", "postgres") from _missing
 
@@ -90,7 +90,7 @@ class PostgresqlDatabase:
         self._announces = False
         ((schema,),) = self.query("SELECT current_schema()")
         self.channel = f"mlkit_{_key(f'{schema} {kind}') % 2**64:x}"
-        self._bell = Bell(self._connect, self.channel)
+        self._listener = Listener(self._connect, self.channel)
         if not create and not self._exists():
             self.close()
             raise InputMissing(
@@ -434,11 +434,11 @@ class PostgresqlDatabase:
         was announced before was not heard.
         """
         with self.failures():
-            return self._bell.wait(timeout, self.connection.pgconn.backend_pid)
+            return self._listener.wait(timeout, self.connection.pgconn.backend_pid)
 
     def bell(self) -> int | None:
         """Return a file descriptor that can be read when `wait` would return, once it listens."""
-        return self._bell.descriptor()
+        return self._listener.descriptor()
 
     # -- the rest --------------------------------------------------------------------------
 
@@ -477,7 +477,7 @@ class PostgresqlDatabase:
     def close(self) -> None:
         """Close the connections."""
         self.connection.close()
-        self._bell.close()
+        self._listener.close()
 
     @contextmanager
     def failures(self) -> Iterator[None]:

@@ -19,9 +19,9 @@ from mlkit.errors import InputMissing, Interrupted, MlkitError, ServiceUnavailab
 from mlkit.interruption import whole
 from mlkit.pairs.defaults import BATCH, KEY, RESTARTS, RSCRIPT
 from mlkit.pairs.jobs import copies, rows
-from mlkit.pairs.jobs.board import Board
 from mlkit.pairs.jobs.copies import Copy, Made
 from mlkit.pairs.jobs.file import JobRaised, open_job
+from mlkit.pairs.jobs.job_status import Board
 from mlkit.pairs.jobs.join import JoinPlan, late_document
 from mlkit.streams import Consumer, Fenced, Log, Output, Partition, Record
 

@@ -42,7 +42,7 @@ from mlkit.bandit.server.features.packed import pack
 from mlkit.bandit.server.feedback.commits import Writing
 from mlkit.bandit.server.feedback.events import EventReader
 from mlkit.bandit.server.feedback.waiting import WaitingDecisions
-from mlkit.bandit.server.post_process.seam import Decision, PostProcess
+from mlkit.bandit.server.post_process.stage import Decision, PostProcess
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.stores.store import PosteriorReader, settle
 from mlkit.web.application import Request, Response

@@ -19,7 +19,7 @@ from mlkit.bandit.server.decisions.decision import DecisionIds
 from mlkit.bandit.server.decisions.decision_log import DecisionLog
 from mlkit.bandit.server.decisions.policy_reader import PolicyReader
 from mlkit.bandit.server.features.fetching import LATE, FeatureFetcher
-from mlkit.bandit.server.post_process.seam import PostProcess
+from mlkit.bandit.server.post_process.stage import PostProcess
 from mlkit.bandit.server.processes.protocol import Table, TableReady
 from mlkit.bandit.server.processes.writer_client import WriterClient
 from mlkit.bandit.server.settings import Settings

@@ -11,7 +11,7 @@ import msgspec
 
 from mlkit.errors import InputMissing
 from mlkit.pairs.feeds.records import moment
-from mlkit.pairs.jobs import board
+from mlkit.pairs.jobs import job_status
 from mlkit.pairs.live.folder import RunFolder
 from mlkit.pairs.live.statements import days
 from mlkit.streams import Log, Partition
@@ -71,7 +71,9 @@ class View:
         """Return what the run shows of itself, and whether a process runs it."""
         more = {
             "runs": self.folder.is_owned(), "statements": days(self.folder)[:MOST_DAYS],
-            "jobs": [{**each, "behind": self._behind(each)} for each in board.read(self._place())],
+            "jobs": [
+                {**each, "behind": self._behind(each)} for each in job_status.read(self._place())
+            ],
         }  # fmt: skip
         try:
             return self.folder.status() | more

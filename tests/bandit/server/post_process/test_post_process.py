@@ -18,7 +18,7 @@ from mlkit.bandit.server.decisions.choice import Wanted
 from mlkit.bandit.server.decisions.predictor import Predicted
 from mlkit.bandit.server.post_process import rules
 from mlkit.bandit.server.post_process.script import Script
-from mlkit.bandit.server.post_process.seam import PostProcess
+from mlkit.bandit.server.post_process.stage import PostProcess
 from mlkit.errors import ConfigurationError, InputMissing, UsageError
 from mlkit.web.errors import RequestError
 from mlkit.web.metrics import SharedCounters

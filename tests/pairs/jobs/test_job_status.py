@@ -9,7 +9,7 @@ import pytest
 from pairs.jobs.logs import done, fill, wait_for
 from processes import started
 
-from mlkit.pairs.jobs import board
+from mlkit.pairs.jobs import job_status
 from mlkit.pairs.jobs.file import JobRaised
 from mlkit.pairs.jobs.run import Job, Plan
 
@@ -25,7 +25,7 @@ def plan_of(tmp_path, text, **more):
 def test_a_job_that_has_ended_shows_what_it_did(tmp_path):
     fill(tmp_path / "log", 20)
     Job(plan_of(tmp_path, GOOD, until_end=True)).run()
-    (shown,) = board.read(tmp_path / "log")
+    (shown,) = job_status.read(tmp_path / "log")
     assert (shown["state"], shown["runs"], shown["job"]) == ("ended", False, "job")
     assert (shown["records"], shown["written"], shown["inputs"]) == (20, 20, ["bars"])
 
@@ -34,14 +34,14 @@ def test_a_job_that_raises_shows_where_and_the_next_one_takes_its_place(tmp_path
     fill(tmp_path / "log", 20)
     with pytest.raises(JobRaised):
         Job(plan_of(tmp_path, BAD, restarts=1), pause=lambda _: None).run()
-    (shown,) = board.read(tmp_path / "log")
+    (shown,) = job_status.read(tmp_path / "log")
     assert (shown["state"], shown["restarts"], shown["records"]) == ("stopped", 1, 0)
     said = "\n".join(shown["log"])
     assert "no price of <b>A</b>" in said
     assert "job.py" in said
     assert "restart 1 of 1" in said
     Job(plan_of(tmp_path, GOOD, until_end=True)).run()
-    assert [each["state"] for each in board.read(tmp_path / "log")] == ["ended"]
+    assert [each["state"] for each in job_status.read(tmp_path / "log")] == ["ended"]
 
 
 def test_a_job_that_runs_or_was_killed_is_known_by_its_lock(tmp_path):
@@ -51,13 +51,13 @@ def test_a_job_that_runs_or_was_killed_is_known_by_its_lock(tmp_path):
                "--in", "bars", "--out", "out", "--log", str(tmp_path / "log")]  # fmt: skip
     with started(command) as job:
         wait_for(lambda: done(tmp_path / "log") == 20)
-        wait_for(lambda: board.read(tmp_path / "log")[0]["state"] == "running")
-        assert [(each["pid"], each["runs"]) for each in board.read(tmp_path / "log")] == [
+        wait_for(lambda: job_status.read(tmp_path / "log")[0]["state"] == "running")
+        assert [(each["pid"], each["runs"]) for each in job_status.read(tmp_path / "log")] == [
             (job.pid, True)
         ]
         job.send_signal(signal.SIGKILL)
         job.wait(60)
-    (shown,) = board.read(tmp_path / "log")
+    (shown,) = job_status.read(tmp_path / "log")
     assert (shown["state"], shown["runs"]) == ("running", False)
 
 
@@ -68,4 +68,4 @@ def test_what_is_no_view_is_passed_over_and_a_log_that_cannot_be_written_stops_n
     (tmp_path / "log" / "jobs").unlink()
     (tmp_path / "log" / "jobs").mkdir()
     (tmp_path / "log" / "jobs" / "x@1.json").write_text('{"job": 5}')
-    assert board.read(tmp_path / "log") == []
+    assert job_status.read(tmp_path / "log") == []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 
-class Bell:
+class Listener:
     """What others announce on a channel; it connects when it is first waited for.
 
     Args:
