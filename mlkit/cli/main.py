@@ -59,6 +59,8 @@ class RootGroup(LazyGroup):
             ctx.obj.fail(error)
         except BrokenPipeError:
             _leave_quietly()
+        except KeyboardInterrupt as stop:  # typer would leave with 130 and without a word
+            raise typer.Abort from stop
 
     def make_context(self, *arguments: Any, **extra: Any) -> Any:
         """Read the arguments; `--help` and `--version` print here."""

@@ -155,6 +155,21 @@ def test_a_defect_of_ours_is_one_line_with_exit_70_and_a_traceback_on_request(tm
     assert "Traceback" in run("--debug", "doctor").stderr
 
 
+def test_ctrl_c_before_the_command_is_imported_is_one_line(tmp_path):
+    code = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from mlkit.__main__ import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 def shell(line, tmp_path):
     """Run a line of bash in which `$mlkit` is the command; return its exit code and errors."""
     environment = {**os.environ, "mlkit": f"{sys.executable} -m mlkit"}

@@ -109,8 +109,9 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path):
         process.stdin.flush()  # more than a pipe holds: the command is reading
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
-        process.communicate(timeout=180)
+        _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
+    assert errors == b"error: interrupted\n"
     assert list(tmp_path.iterdir()) == []
 
 
