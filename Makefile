@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 # A file of tests stays in one process: its tests share servers and engines. Some wait, for servers
 # and for what is killed: three processes keep two cores busy.
 test: $(VENV)/.installed-test system-packages
-	$(PYTEST) -m "not slow" --forks $$((3 * $$(nproc) / 2)) --durations 20
+	$(PYTEST) -m "not slow" --numprocesses $$((3 * $$(nproc) / 2)) --dist loadfile --durations 20
 
 test-slow: $(VENV)/.installed-test system-packages
 	bash .ci/with-engine bash .ci/slow-tests $(BIN)/pytest

@@ -152,7 +152,7 @@ def server_address() -> str:
 @cache
 def program_folder() -> Path:
     """Return a folder for the PATH of shells: its `mlkit` asks the server for a command."""
-    folder = Path(server_address()).parent / f"bin-{os.getpid()}"  # processes may share a server
+    folder = Path(server_address()).parent / "bin"
     folder.mkdir()
     program = folder / "mlkit"
     program.write_text(

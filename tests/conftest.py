@@ -22,8 +22,7 @@ import hypothesis
 import postgresql_server
 import pytest
 import requests
-from commands import run_mlkit, server_address
-from forking import Forks
+from commands import run_mlkit
 
 # Shells start background jobs, and so all that these start, with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,19 +48,6 @@ SLOW = re.compile(r"mark\.(slow|nightly)\b")
 # Machines of CI are noisy: a slow example is not a failure. Derandomised runs can be repeated.
 hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mlkit")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests run in several processes, which share what one has collected."""
-    text = "run files of tests in so many forks of one process"
-    parser.addoption("--forks", type=int, default=0, metavar="N", help=text)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Run in forks, if that is wanted; what they share starts while tests are collected."""
-    if config.option.forks and not config.option.collectonly:
-        config.pluginmanager.register(Forks(config.option.forks))
-        server_address()
 
 
 # What is collected stays: looking through it for garbage takes each process a quarter of that time.

@@ -16,7 +16,11 @@ from mlkit.cli.reference import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXECUTED = [page for page in PAGES if page.name != "cli.md"]
+EXECUTED = [
+    page if page.name == "README.md" else pytest.param(page, marks=pytest.mark.slow)
+    for page in PAGES
+    if page.name != "cli.md"
+]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +45,7 @@ def test_the_examples_of_a_page_run_in_order(page, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{page.name}:\n{block}\n{done.stdout}{done.stderr}"

@@ -60,7 +60,7 @@ def uniforms(draws, a, b, seed=0):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("size", [2000, pytest.param(10_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("size", [2000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_draws_follow_the_distribution(monkeypatch, size):
     """64 KS tests; the smallest p-value of 64 is below 1e-5 once in 1,500 correct samplers.
 
@@ -83,7 +83,7 @@ def test_draws_follow_the_distribution(monkeypatch, size):
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (0.3, 2.5), (1.2, 80.0), (2e3, 3e3)])
-@pytest.mark.parametrize("size", [200_000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("size", [200_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_many_draws_follow_the_distribution(a, b, size):
     draws = BetaSampler(5).sample(a, b, size)
     assert stats.kstest(draws, "beta", (a, b)).pvalue > 1e-4
