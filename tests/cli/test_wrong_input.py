@@ -120,3 +120,11 @@ def test_lists_say_that_they_are_empty(mlkit, tmp_path):
     for words, text in said.items():
         done = mlkit("bpmn", *words.split())
         assert (done.returncode, done.stdout, done.stderr) == (0, "", f"{text}\n")
+
+
+@pytest.mark.parametrize(("file", "code"), [("nowhere.bpmn", 66), ("text.bpmn", 65), ("text", 2)])
+def test_a_deployment_that_is_refused_leaves_no_state_folder(mlkit, tmp_path, file, code):
+    (tmp_path / "text.bpmn").write_text("no diagram")
+    (tmp_path / "text").write_text("no diagram")
+    refuse(mlkit("bpmn", "deploy", file, cwd=tmp_path), code)
+    assert not (tmp_path / ".mlkit").exists()

@@ -75,7 +75,7 @@ def _format_problem(name: str, problem: Problem) -> str:
     return f"{place}: {problem.message} [{problem.rule}]"
 
 
-class _Sound(NamedTuple):
+class Checked(NamedTuple):
     """A diagram of a deployment that was checked."""
 
     file: str
@@ -108,28 +108,37 @@ def deploy(
         Refusal: There are errors.
         UsageError: There is no diagram, or a name is not a plain path.
     """
+    return add(session, check_files(files, session.settings.rscript), by, check)
+
+
+def check_files(files: Mapping[str, bytes], rscript: str | None) -> list[Checked]:
+    """Return the diagrams of a deployment, which are without errors; see `deploy`."""
     diagrams = [name for name in files if name.endswith(DIAGRAMS)]
     if not diagrams:
         raise UsageError("a deployment needs a diagram", hint="a file that ends in .bpmn")
     with _unpack(files) as folder:
-        sound = _check(folder, diagrams, session.settings.rscript)
+        return _check(folder, diagrams, rscript)
+
+
+def add(
+    session: Session,
+    diagrams: list[Checked],
+    by: str,
+    check: Check = lambda journal, process, content: None,
+) -> list[Deployed]:
+    """Add what is new of diagrams that were checked, all or none; see `deploy`."""
     now, source = time.time(), session.source
 
     def store(journal: Journal) -> list[Deployed]:
-        for diagram in sound:
+        for diagram in diagrams:
             check(journal, diagram.engine.processes[0].id, diagram.content)
-        found = [_store(journal, each, by, now) for each in sound]
+        found = [_store(journal, each, by, now) for each in diagrams]
         for each in found:
             what = f"{each.process} version {each.version}"
             journal.audit.add(Audited(now, by, source, "deploy", "", what))
         return found
 
     return session.write(store)
-
-
-def deploy_paths(session: Session, paths: list[Path], by: str) -> list[Deployed]:
-    """Deploy diagrams that lie in folders, with all that lies beside them; see `deploy`."""
-    return deploy(session, files_of(paths), by)
 
 
 def files_of(paths: list[Path]) -> dict[str, bytes]:
@@ -189,8 +198,8 @@ def plain(name: str) -> str:
     return str(path)
 
 
-def _check(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Sound]:
-    found: list[_Sound] = []
+def _check(folder: Path, diagrams: list[str], rscript: str | None) -> list[Checked]:
+    found: list[Checked] = []
     problems: list[tuple[str, Problem]] = []
     for name in diagrams:
         path = folder / name
@@ -213,12 +222,12 @@ def _check(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Soun
     return found
 
 
-def _sound(definitions: Definitions, path: Path, name: str) -> _Sound:
+def _sound(definitions: Definitions, path: Path, name: str) -> Checked:
     engine = engine_of(definitions)
     resources = {**definitions.resources, **_modules(definitions, path.parent)}
     tasks = resolve_callables(engine, path.parent, {})
     external = external_names(engine, path.parent, {})
-    return _Sound(name, path.read_bytes(), resources, engine, tasks, external)
+    return Checked(name, path.read_bytes(), resources, engine, tasks, external)
 
 
 def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
@@ -236,7 +245,7 @@ def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
     return found
 
 
-def _store(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
+def _store(journal: Journal, sound: Checked, by: str, now: float) -> Deployed:
     file = PurePosixPath(sound.file).name
     name = journal.store_definition(file, sound.content, sound.resources)
     process = sound.engine.processes[0]

@@ -59,11 +59,13 @@ def deploy(
 
 
 def _locally(place: Place, files: list[Path], by: str) -> list[dict[str, Any]]:
-    from mlkit.bpmn.runtime.deployment import deploy_paths
+    from mlkit.bpmn.runtime.deployment import add, check_files, files_of
     from mlkit.bpmn.runtime.session import Session, Settings
 
-    with Session(place.state, Settings(journal=place.journal), create=True) as session:
-        found = deploy_paths(session, files, by)
+    settings = Settings(journal=place.journal)
+    diagrams = check_files(files_of(files), settings.rscript)  # What is refused leaves no folder.
+    with Session(place.state, settings, create=True) as session:
+        found = add(session, diagrams, by)
     return [
         {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}
         for e in found

@@ -13,7 +13,7 @@ from mlkit.bpmn.mail import sender as sending
 from mlkit.bpmn.mail.composition import MailSettings
 from mlkit.bpmn.mail.messages import sender
 from mlkit.bpmn.people.directory import PeopleFile
-from mlkit.bpmn.runtime.deployment import deploy_paths
+from mlkit.bpmn.runtime.deployment import deploy, files_of
 from mlkit.bpmn.runtime.inspection import damage
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import ConfigurationError
@@ -29,7 +29,7 @@ def state(tmp_path):
         for key in ("p", "q"):
             path = tmp_path / f"{key}.bpmn"
             path.write_text(diagram(BODY, "s>e").replace('process id="p"', f'process id="{key}"'))
-            deploy_paths(session, [path], "ann")
+            deploy(session, files_of([path]), "ann")
         path = tmp_path / "plain.bpmn"
         path.write_text(diagram('<startEvent id="s"/><endEvent id="e"/>', "s>e"))
         number, now = session.begin(path, {}).number, time.time()

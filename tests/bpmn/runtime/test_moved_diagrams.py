@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlkit.bpmn.runtime.deployment import deploy_paths
+from mlkit.bpmn.runtime.deployment import deploy, files_of
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
 
@@ -53,7 +53,7 @@ def test_an_instance_goes_on_with_a_deployed_diagram(tmp_path, moved):
     with Session(tmp_path / "state") as session:
         service = Service(session)
         service.complete(f"{moved}/u", {}, "ann")
-        deploy_paths(session, [tmp_path / "new" / "p.bpmn"], "ann")
+        deploy(session, files_of([tmp_path / "new" / "p.bpmn"]), "ann")
         service.migrate(moved, None, {}, "ann")
         assert service.retry(moved, 0, "ann").status == "completed"
         assert service.show(moved)["variables"]["size"] == 42

@@ -15,7 +15,7 @@ import pytest
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.directory import Directory
 from mlkit.bpmn.runtime import deployed_files, retention
-from mlkit.bpmn.runtime.deployment import Request, Starter, deploy_paths
+from mlkit.bpmn.runtime.deployment import Request, Starter, deploy, files_of
 from mlkit.bpmn.runtime.inspection import damage
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -292,7 +292,7 @@ def test_a_deployed_instance_finds_its_modules_in_another_state_folder(
     (tmp_path / "p.bpmn").write_text(diagram(CALLS, "s>u u>c c>e"))
     (tmp_path / "own_module.py").write_text("def double(n):\n    return {'size': 2 * n}\n")
     with host("one") as session:
-        deploy_paths(session, [tmp_path / "p.bpmn"], "ann")
+        deploy(session, files_of([tmp_path / "p.bpmn"]), "ann")
         (tmp_path / "own_module.py").unlink()
         starter = Starter(session.journal.folder, session.settings, session.engines)
         row = session.write(lambda journal: starter.start(journal, Request("p", None, {"n": 21})))
@@ -313,7 +313,7 @@ def test_modules_that_could_not_be_written_are_written_for_the_next_attempt(
     (tmp_path / "p.bpmn").write_text(diagram(CALLS, "s>u u>c c>e"))
     (tmp_path / "own_module.py").write_text("def double(n):\n    return {'size': 2 * n}\n")
     with host("one") as session:
-        deploy_paths(session, [tmp_path / "p.bpmn"], "ann")
+        deploy(session, files_of([tmp_path / "p.bpmn"]), "ann")
         starter = Starter(session.journal.folder, session.settings, session.engines)
         row = session.write(lambda journal: starter.start(journal, Request("p", None, {"n": 21})))
         session.advance([row])
