@@ -128,3 +128,13 @@ def test_a_deployment_that_is_refused_leaves_no_state_folder(mlkit, tmp_path, fi
     (tmp_path / "text").write_text("no diagram")
     refuse(mlkit("bpmn", "deploy", file, cwd=tmp_path), code)
     assert not (tmp_path / ".mlkit").exists()
+
+
+def test_a_server_that_others_can_reach_warns_without_tokens(mlkit, tmp_path):
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "token").chmod(0o600)
+    serve = ["bandit", "serve", "nowhere.parquet", "--state", "s"]
+    assert "--token-file" in mlkit(*serve, "--host", "0.0.0.0", cwd=tmp_path).stderr
+    for safe in (["--host", "127.0.0.1"], ["--host", "0.0.0.0", "--token-file", "token"]):
+        done = mlkit(*serve, *safe, cwd=tmp_path)
+        assert (done.returncode, "warning" in done.stderr) == (66, False), done.stderr

@@ -176,8 +176,13 @@ def serve(
     from mlkit.bandit.server.api.messages import Limits
     from mlkit.bandit.server.settings import ROLES, Settings
     from mlkit.web.access import read_tokens
+    from mlkit.web.listeners import is_loopback
     from mlkit.web.protocol import ConnectionLimits
 
+    if token_file is None and not is_loopback(host):
+        output.of(context).note(
+            f"warning: others may reach {host}, and do everything: --token-file asks for tokens"
+        )
     settings = Settings(
         posteriors=posteriors,
         state=state,
