@@ -20,7 +20,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -na
 
 .PHONY: demo test test-all test-slow test-nightly test-stacks test-keycloak sanitized test-sanitize dev check check-native \
   check-style check-types docs lock reference system-packages clean
-# With --jobs, programs that are no make have not the pipe that the variable tells them of.
+# With --jobs it names a pipe of the job server, which programs other than make do not inherit.
 unexport MAKEFLAGS
 
 demo: $(VENV)/.installed
@@ -108,7 +108,7 @@ system-packages:
 # Dependencies are those that were tested, to the byte: pip verifies the hashes in constraints/.
 # A module is compiled when it is first imported: most of theirs never are.
 INSTALL := $(BIN)/pip install --quiet --no-compile --require-hashes --requirement
-# pip works on one core: the package is compiled beside it. Both end before either's failure is one.
+# pip works on one core: the package is compiled beside it. Both end before a failure of either counts.
 define INSTALL_WITH_PACKAGE
 $(INSTALL) constraints/build.txt
 rm -rf build/wheel

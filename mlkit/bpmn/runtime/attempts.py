@@ -91,6 +91,7 @@ class Attempts:
         """Stop the script of an activation, if one runs."""
         job = running.jobs.pop(identifier, None)
         if job is not None:
+            running.begun.pop(identifier, None)
             del self.jobs[job]
             self._pool.stop(job)
 

@@ -135,7 +135,7 @@ class Runner:
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Apply an event to an instance; the next commit makes it durable."""
-        at = self.clock.now() if log is None else log.ended
+        at = self.clock.now() if log is None else log.ended  # The log has just read the clock.
         try:
             outcome = running.engine.apply(running.state, event, at)
         except Exception as error:
@@ -338,8 +338,7 @@ class Runner:
         if self.on_entry is not None:
             for entry in changes.entries:
                 self.on_entry(running, entry)
-        if changes.verdicts:
-            self._report_verdicts(running, changes)
+        self._report_verdicts(running, changes)
 
     def _report_verdicts(self, running: Running, changes: Changes) -> None:
         if self.on_verdict is not None:
@@ -394,15 +393,12 @@ class Runner:
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         # Not by `match`, which takes several times as long: every step has an effect.
-        if isinstance(effect, Run):
-            if not self.attempts.draining:
-                self._start(running, effect.id)
-        elif isinstance(effect, Fetch):
-            if not running.state.suspended:
-                self._supply(running, effect.id)
-        elif isinstance(effect, Store):
-            if self.journal is None:
-                self.stores.set(effect.name, effect.value, running.number, self.clock.now())
+        if isinstance(effect, Run) and not self.attempts.draining:
+            self._start(running, effect.id)
+        elif isinstance(effect, Fetch) and not running.state.suspended:
+            self._supply(running, effect.id)
+        elif isinstance(effect, Store) and self.journal is None:
+            self.stores.set(effect.name, effect.value, running.number, self.clock.now())
         elif isinstance(effect, Wake):
             heapq.heappush(self.timers, (effect.due, running.number, effect.id))
         elif isinstance(effect, Stop):
